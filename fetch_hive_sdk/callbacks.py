@@ -1,0 +1,366 @@
+"""Signed callbacks: raw bytes and headers in, a typed event out, or one family of errors. No I/O.
+
+Fetch Hive posts a run's result to the `callback_url` with the header `X-Fetch-Hive-Signature`, an HMAC with
+SHA-256 under the deployment's (or agent's) webhook secret. How the MAC is written down is not documented;
+lowercase hex is what this SDK signs with, and every usual encoding of the same MAC is accepted.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+from collections.abc import Iterable, Mapping
+from typing import Any, Union, cast
+
+import pydantic
+from pydantic import Field, SecretBytes, SecretStr
+
+from .errors import CallbackVerificationError, ConfigurationError
+from .results import AgentDelegation, Result, make_tolerantly, read_json
+
+__all__ = [
+    "SIGNATURE_HEADER",
+    "AgentCompletedEvent",
+    "AgentDelegationEvent",
+    "AgentFailedEvent",
+    "CallbackEvent",
+    "CallbackVerifier",
+    "HiveAgentCancelledEvent",
+    "HiveAgentCompletedEvent",
+    "HiveAgentFailedEvent",
+    "WorkflowCompletedEvent",
+    "WorkflowFailedEvent",
+    "unwrap_callback",
+    "verify_callback",
+]
+
+SIGNATURE_HEADER = "X-Fetch-Hive-Signature"
+
+Secret = Union[str, bytes, SecretStr]
+Headers = Union[Mapping[Any, Any], Iterable[tuple[Any, Any]]]
+
+_HEX_LENGTH = 64
+_BASE64_LENGTH = 43  # without padding
+_TO_STANDARD_BASE64 = bytes.maketrans(b"-_", b"+/")
+
+
+class CallbackEvent(Result, frozen=True):
+    """What Fetch Hive tells in a callback; also the class of events this SDK does not know.
+
+    Deliveries may come twice: keep `(request_id, event_type)` and ignore what you have handled.
+
+    Attributes:
+        event_type: The service's word, such as `agent.completed`.
+        request_id: The run's id, `req_…`.
+        data: The event's own object, as it came.
+    """
+
+    event_type: str = ""
+    request_id: str = ""
+    data: dict[str, Any] = Field(default_factory=dict[str, Any])
+
+    @property
+    def outcome(self) -> str:
+        """How the run ended: `completed`, `failed`, `cancelled` …, from the type's last word."""
+        return _subject_and_outcome(self._fields())[1]
+
+    def _text(self, *names: str) -> str:
+        """The first of these fields, from `data` or from beside it; JSON text where it is no text."""
+        for name in names:
+            value = self.data.get(name, self.get(name))
+            if value is not None:
+                return value if isinstance(value, str) else pydantic.TypeAdapter(Any).dump_json(value).decode()
+        return ""
+
+
+class _Failed(CallbackEvent, frozen=True):
+    @property
+    def error(self) -> str:
+        """What went wrong."""
+        return self._text("error", "message")
+
+
+class WorkflowCompletedEvent(CallbackEvent, frozen=True):
+    """A workflow ran to its end."""
+
+    @property
+    def output(self) -> str:
+        """The final text, possibly JSON to be parsed."""
+        return self._text("output", "response", "result")
+
+
+class WorkflowFailedEvent(_Failed, frozen=True):
+    """A workflow ended with an error."""
+
+
+class AgentCompletedEvent(CallbackEvent, frozen=True):
+    """An agent has answered."""
+
+    @property
+    def response(self) -> str:
+        """The text of the answer."""
+        return self._text("response", "output")
+
+
+class AgentFailedEvent(_Failed, frozen=True):
+    """An agent's run failed."""
+
+
+class AgentDelegationEvent(CallbackEvent, frozen=True):
+    """Background work of an agent has ended. It is signed with the parent agent's secret."""
+
+    @property
+    def delegation(self) -> AgentDelegation:
+        """The background work; whether it succeeded is in its `status`."""
+        return cast("AgentDelegation", make_tolerantly(AgentDelegation.model_validate, self.data))
+
+
+class HiveAgentCompletedEvent(CallbackEvent, frozen=True):
+    """A hive agent reached its objective."""
+
+    @property
+    def response(self) -> str:
+        """The text of the answer; the service documents no name for it, so see `data` too."""
+        return self._text("response", "output", "result")
+
+
+class HiveAgentFailedEvent(_Failed, frozen=True):
+    """A hive agent's run failed."""
+
+
+class HiveAgentCancelledEvent(CallbackEvent, frozen=True):
+    """A hive agent's run was cancelled."""
+
+
+# Documented are agent.completed, agent.failed and agent.delegation.completed; the other subjects are read in
+# every plausible spelling.
+_CLASSES: dict[tuple[str, str], type[CallbackEvent]] = {
+    ("workflow", "completed"): WorkflowCompletedEvent,
+    ("workflow", "failed"): WorkflowFailedEvent,
+    ("agent", "completed"): AgentCompletedEvent,
+    ("agent", "failed"): AgentFailedEvent,
+    ("hive_agent", "completed"): HiveAgentCompletedEvent,
+    ("hive_agent", "failed"): HiveAgentFailedEvent,
+    ("hive_agent", "cancelled"): HiveAgentCancelledEvent,
+}
+
+
+class CallbackVerifier:
+    """Checks that a callback comes from Fetch Hive and has not been changed.
+
+        verifier = CallbackVerifier(os.environ["FETCH_HIVE_WEBHOOK_SECRET"])
+        event = verifier.unwrap(raw_body, request.headers)
+
+    Args:
+        secret: The webhook secret ("Signing secret" on the deployment's page, `webhook_secret` in the reply
+            of a run with callback delivery). Several are tried in turn, as while a secret is being renewed.
+
+    Raises:
+        ConfigurationError: A secret is missing, blank or of another type. An empty secret would let
+            anybody sign.
+    """
+
+    def __init__(self, secret: Secret | Iterable[Secret]) -> None:
+        given = [secret] if isinstance(secret, (str, bytes, SecretStr, SecretBytes)) else secret
+        if not isinstance(given, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise _bad_secret(f"a {type(secret).__name__} is not allowed")
+        self._keys = tuple(_key(one) for one in given)
+        if not self._keys:
+            raise _bad_secret("no secret was passed")
+        self._macs = [hmac.new(key, digestmod=hashlib.sha256) for key in self._keys]
+
+    def __repr__(self) -> str:
+        return f"CallbackVerifier({len(self._keys)} secret{'s' if len(self._keys) > 1 else ''})"
+
+    def __reduce__(self) -> tuple[type[CallbackVerifier], tuple[tuple[bytes, ...]]]:
+        return CallbackVerifier, (self._keys,)
+
+    def sign(self, body: bytes | str) -> str:
+        """The signature of a body under the first secret, for your tests: the value of `X-Fetch-Hive-Signature`."""
+        return self._digests(_raw_body(body))[0].hex()
+
+    def verify(self, body: bytes | str, headers: Headers) -> None:
+        """Check the signature of a callback.
+
+        Args:
+            body: The request's body exactly as it arrived, before any JSON parser.
+            headers: The request's headers: any mapping of any framework, a WSGI environ, or pairs; the
+                case of names does not matter, and values may be str, bytes or lists.
+
+        Raises:
+            CallbackVerificationError: The signature is missing, malformed or wrong. Answer with status 400.
+            TypeError: `body` is a dict: the framework has parsed it, and the signed bytes are lost.
+        """
+        raw = _raw_body(body)
+        signature = _signature_from(headers)
+        value = signature[7:] if signature[:7].lower() == b"sha256=" else signature
+        as_hex, as_base64 = value.lower(), value.rstrip(b"=").translate(_TO_STANDARD_BASE64)
+        if len(as_hex) != _HEX_LENGTH and len(as_base64) != _BASE64_LENGTH:
+            raise CallbackVerificationError(
+                f"The header {SIGNATURE_HEADER} does not hold an HMAC with SHA-256.",
+                hint="Expected are 64 hex digits or the same MAC in base64. Do not trust the request.",
+                reason="malformed_signature",
+            )
+        matches = False
+        for digest in self._digests(raw):
+            # Every form is compared for every secret, so that the time tells nothing.
+            matches |= hmac.compare_digest(as_hex, digest.hex().encode())
+            matches |= hmac.compare_digest(as_base64, base64.b64encode(digest).rstrip(b"="))
+        if not matches:
+            raise CallbackVerificationError(
+                "The callback's signature is wrong.",
+                hint="Do not trust the request. If it should be genuine: check that the secret is this deployment's, "
+                "and that body is the raw request body, not JSON that was parsed and written again.",
+                reason="wrong_signature",
+            )
+
+    def unwrap(self, body: bytes | str, headers: Headers) -> CallbackEvent:
+        """Check the signature, then read the event.
+
+        Args:
+            body: As for `verify`.
+            headers: As for `verify`.
+
+        Returns:
+            `WorkflowCompletedEvent`, `WorkflowFailedEvent`, `AgentCompletedEvent`, `AgentFailedEvent`,
+            `AgentDelegationEvent`, `HiveAgentCompletedEvent`, `HiveAgentFailedEvent` or
+            `HiveAgentCancelledEvent`; a plain `CallbackEvent` for a type this SDK does not know.
+
+        Raises:
+            CallbackVerificationError: As for `verify`, or the signed body is not a JSON object.
+            TypeError: As for `verify`.
+        """
+        self.verify(body, headers)
+        return _read_event(_raw_body(body))
+
+    def _digests(self, body: bytes) -> list[bytes]:
+        digests: list[bytes] = []
+        for keyed in self._macs:
+            mac = keyed.copy()
+            mac.update(body)
+            digests.append(mac.digest())
+        return digests
+
+
+def verify_callback(body: bytes | str, headers: Headers, secret: Secret | Iterable[Secret]) -> None:
+    """`CallbackVerifier(secret).verify(body, headers)`, for one-off use."""
+    CallbackVerifier(secret).verify(body, headers)
+
+
+def unwrap_callback(body: bytes | str, headers: Headers, secret: Secret | Iterable[Secret]) -> CallbackEvent:
+    """`CallbackVerifier(secret).unwrap(body, headers)`, for one-off use."""
+    return CallbackVerifier(secret).unwrap(body, headers)
+
+
+def _key(secret: object) -> bytes:
+    if isinstance(secret, (SecretStr, SecretBytes)):
+        secret = secret.get_secret_value()
+    if isinstance(secret, str):
+        if secret != secret.strip():
+            raise _bad_secret("it has spaces or line breaks at its ends")
+        try:
+            secret = secret.encode()
+        except UnicodeEncodeError:
+            raise _bad_secret("it is not valid text") from None
+    if not isinstance(secret, bytes):
+        raise _bad_secret(f"a {type(secret).__name__} is not allowed")
+    if not secret.strip():
+        raise _bad_secret("it is empty")
+    return secret
+
+
+def _bad_secret(problem: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"secret: {problem}.",
+        hint="Pass the signing secret from the deployment's page in the dashboard, as str or bytes, or several.",
+    )
+
+
+def _raw_body(body: object) -> bytes:
+    if isinstance(body, bytes):
+        return body
+    if isinstance(body, Mapping):
+        raise TypeError(
+            "body: a dict is not allowed. The signature covers the raw bytes of the request, so pass them before "
+            "any JSON parser: `await request.body()` in FastAPI and Starlette, `request.get_data()` in Flask, "
+            "`request.body` in Django."
+        )
+    try:
+        if isinstance(body, str):
+            return body.encode()
+        if isinstance(body, (bytearray, memoryview)):
+            return bytes(cast("bytearray", body))
+    except ValueError:  # half a surrogate pair, or a memoryview that was released
+        raise _unreadable_request("body cannot be read as bytes", "Pass the raw bytes.") from None
+    raise _unreadable_request(f"body is of type {type(body).__name__}", "Pass the raw bytes of the request's body.")
+
+
+def _signature_from(headers: object) -> bytes:
+    """The signature header's value, from whatever a framework calls headers."""
+    try:
+        found = {value for name, value in _pairs(headers) if _is_signature_header(name)}
+    except Exception as error:  # whatever a strange object raises, a handler has to answer 400 and not 500
+        problem = f"headers of type {type(headers).__name__} cannot be read"
+        raise _unreadable_request(problem, "Pass the request's headers.") from error
+    if len(found) > 1:
+        raise CallbackVerificationError(
+            f"The header {SIGNATURE_HEADER} came more than once, with different values.",
+            hint="Do not trust the request.",
+            reason="malformed_signature",
+        )
+    value = found.pop().strip() if found else b""
+    if not value:
+        raise CallbackVerificationError(
+            f"The header {SIGNATURE_HEADER} is missing.",
+            hint="The request is not from Fetch Hive, or a proxy removed the header. Do not trust it.",
+            reason="missing_signature",
+        )
+    return value
+
+
+def _pairs(headers: Any) -> Iterable[tuple[Any, bytes]]:
+    for name, value in headers.items() if hasattr(headers, "items") else headers:
+        for one in cast("Iterable[Any]", value) if isinstance(value, (list, tuple)) else (value,):
+            yield name, one if isinstance(one, bytes) else str(one).encode("utf-8", "surrogatepass")
+
+
+def _is_signature_header(name: Any) -> bool:
+    text = name.decode("latin-1") if isinstance(name, bytes) else str(name)
+    return text.lower().replace("_", "-").removeprefix("http-") == "x-fetch-hive-signature"
+
+
+def _unreadable_request(problem: str, hint: str) -> CallbackVerificationError:
+    return CallbackVerificationError(
+        f"The request cannot be checked: {problem}.", hint=hint, reason="unreadable_request"
+    )
+
+
+def _read_event(body: bytes) -> CallbackEvent:
+    try:
+        value = read_json(body)
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise CallbackVerificationError(
+            "The callback is signed, and its body is not a JSON object.",
+            hint="It comes from somebody who knows the secret; there is nothing to handle in it.",
+            reason="unreadable_body",
+        )
+    fields = cast("dict[str, Any]", value)
+    subject, outcome = _subject_and_outcome(fields)
+    cls = AgentDelegationEvent if subject == "agent.delegation" else _CLASSES.get((subject, outcome), CallbackEvent)
+    event = cast("CallbackEvent", make_tolerantly(cls.model_validate, fields))
+    event._keep(fields)  # pyright: ignore[reportPrivateUsage]
+    return event
+
+
+def _subject_and_outcome(fields: Mapping[str, Any]) -> tuple[str, str]:
+    """Who ended and how: from `event_type`, or for a body without one from the run's status."""
+    words = str(fields.get("event_type") or "").lower().replace("-", "_").replace("hiveagent", "hive_agent").split(".")
+    if words == [""]:
+        data = fields.get("data")
+        status = cast("Mapping[str, Any]", data if isinstance(data, dict) else fields).get("run_status")
+        return ("workflow", status.lower()) if isinstance(status, str) else ("", "")
+    outcome = "cancelled" if words[-1] == "canceled" else words[-1]
+    return ".".join(words[:-1]).replace("_run", "").removesuffix(".run"), outcome

@@ -1,0 +1,449 @@
+"""Every error of the SDK, as one tree.
+
+* FetchHiveError
+    * ConfigurationError (ValueError)            a setting of the client is missing or wrong
+    * ClientClosedError (RuntimeError)           the client was closed, or belongs to another event loop
+    * InvalidRequestError (ValueError)           the arguments of a call are wrong; nothing was sent
+    * APIConnectionError (httpx.TransportError)  no complete answer came back
+        * APITimeoutError (httpx.TimeoutException)
+    * APIStatusError (httpx.HTTPStatusError)     the service answered with an error status
+        * BadRequestError                        400
+        * AuthenticationError                    401
+        * PaymentRequiredError                   402
+        * PermissionDeniedError                  403
+        * NotFoundError                          404
+        * ConflictError                          409
+        * UnprocessableEntityError               422
+        * RateLimitError                         429
+            * DailyLimitError                    the plan's daily cap; resets at midnight UTC
+            * ConcurrencyLimitError              too many workflows of the plan run at once
+        * InternalServerError                    500 and above
+    * UnexpectedResponseError                    the answer came, and is not what the API promises
+    * StreamError                                a stream did not end as it should
+        * StreamFailedError                      the run failed: the service sent an error event
+        * StreamInterruptedError (APIConnectionError)
+            * StreamIdleTimeoutError (APITimeoutError)
+        * StreamClosedError                      the stream was left early and is read again
+    * CallbackVerificationError (ValueError)     a callback is not from Fetch Hive, or is unreadable
+
+The classes in brackets are further bases: code that catches httpx's errors or ValueError keeps working.
+Each error says what happened, what that means and what to do next. All survive pickle and copy.
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime, timedelta, timezone
+from typing import Any, TypeVar
+
+import httpx
+import pydantic_core
+
+__all__ = [
+    "APIConnectionError",
+    "APIStatusError",
+    "APITimeoutError",
+    "AuthenticationError",
+    "BadRequestError",
+    "CallbackVerificationError",
+    "ClientClosedError",
+    "ConcurrencyLimitError",
+    "ConfigurationError",
+    "ConflictError",
+    "DailyLimitError",
+    "FetchHiveError",
+    "InternalServerError",
+    "InvalidRequestError",
+    "NotFoundError",
+    "PaymentRequiredError",
+    "PermissionDeniedError",
+    "RateLimitError",
+    "StreamClosedError",
+    "StreamError",
+    "StreamFailedError",
+    "StreamIdleTimeoutError",
+    "StreamInterruptedError",
+    "UnexpectedResponseError",
+    "UnprocessableEntityError",
+]
+
+ErrorT = TypeVar("ErrorT", bound="FetchHiveError")
+
+_EXCERPT_LENGTH = 200
+
+
+class FetchHiveError(Exception):
+    """Base of every error this SDK raises.
+
+    Attributes:
+        message: What happened, with the service's own words where it sent any.
+        hint: What that means and what to do next.
+        request_id: The run's id (`req_…`), once the service has given one.
+        error_code: The service's stable code (`error_code`, or its older alias `code`).
+        status_code: The HTTP status, where an answer came.
+        body: The answer's body: parsed JSON, or the text if it is not JSON.
+        may_have_run: True if the service could have started the run. Repeating the call may then run,
+            and bill, it a second time.
+        retryable: True if the same call can succeed later without a change, and repeating it is safe.
+        retry_after: Seconds the service asked to wait, where it did.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str = "",
+        request_id: str | None = None,
+        error_code: str | None = None,
+        status_code: int | None = None,
+        body: Any = None,
+        may_have_run: bool = False,
+        retryable: bool = False,
+        retry_after: float | None = None,
+        **other_base: Any,
+    ) -> None:
+        # What is left over belongs to the second base: `request` and `response` of httpx's errors.
+        super().__init__(f"{message} {hint}".strip(), **other_base)
+        self.message = message
+        self.hint = hint
+        self.request_id = request_id
+        self.error_code = error_code
+        self.status_code = status_code
+        self.body = body
+        self.may_have_run = may_have_run
+        self.retryable = retryable
+        self.retry_after = retry_after
+
+    def __reduce__(self) -> Any:
+        state = {name: _picklable(value) for name, value in self.__dict__.items()}
+        return _restore, (type(self), str(self), state)
+
+
+def _restore(cls: type[ErrorT], text: str, state: dict[str, Any]) -> ErrorT:
+    """Rebuild a pickled error without running `__init__`, whose arguments differ from class to class."""
+    error = cls.__new__(cls, text)
+    error.__dict__.update(state)
+    return error
+
+
+def _picklable(value: Any) -> Any:
+    """A request or response as it may leave the process: without the key it was sent with."""
+    if isinstance(value, httpx.Response):
+        kept = [(name, text) for name, text in value.headers.multi_items() if not name.startswith("content-")]
+        content = value.content if value.is_closed else b""
+        copy = httpx.Response(value.status_code, headers=kept, content=content)
+        copy.request = httpx.Request(value.request.method, value.request.url)
+        return copy
+    if isinstance(value, httpx.Request):
+        return httpx.Request(value.method, value.url)
+    return value
+
+
+class ConfigurationError(FetchHiveError, ValueError):
+    """A setting of the client is missing or cannot work; raised when the client is made."""
+
+
+class ClientClosedError(FetchHiveError, RuntimeError):
+    """The client was closed, or an async client is used from a second event loop."""
+
+
+class InvalidRequestError(FetchHiveError, ValueError):
+    """The arguments of a call are wrong. Raised before anything is sent; the message names the field."""
+
+
+class APIConnectionError(FetchHiveError, httpx.TransportError):
+    """No complete answer came back: the connection failed, broke, or could not be made."""
+
+
+class APITimeoutError(APIConnectionError, httpx.TimeoutException):
+    """The call took longer than its `timeout`."""
+
+
+class APIStatusError(FetchHiveError, httpx.HTTPStatusError):
+    """The service answered with an error status.
+
+    Besides the attributes of `FetchHiveError` it has `response` and `request` of httpx.
+    """
+
+
+class BadRequestError(APIStatusError):
+    """400: the service refused the request as invalid."""
+
+
+class AuthenticationError(APIStatusError):
+    """401: the API key is missing, wrong or revoked."""
+
+
+class PaymentRequiredError(APIStatusError):
+    """402: credits or a limit of the plan are used up."""
+
+
+class PermissionDeniedError(APIStatusError):
+    """403: the key may not do this."""
+
+
+class NotFoundError(APIStatusError):
+    """404: no such resource in this workspace."""
+
+
+class ConflictError(APIStatusError):
+    """409: the resource is no longer in a state that allows this, such as an approval already decided."""
+
+
+class UnprocessableEntityError(APIStatusError):
+    """422: understood, and not possible: an unknown agent, a missing credential, a credit cap."""
+
+
+class RateLimitError(APIStatusError):
+    """429: too many requests."""
+
+
+class DailyLimitError(RateLimitError):
+    """429: the plan's daily number of API calls is used up. Waiting seconds does not help.
+
+    Attributes:
+        limit: Calls allowed a day, where the service says it.
+        current: Calls made today, where the service says it.
+        resets_at: The next midnight UTC, when the service counts anew.
+    """
+
+    def __init__(self, message: str, *, body: Any = None, now: datetime | None = None, **fields: Any) -> None:
+        super().__init__(message, body=body, **fields)
+        self.limit: int | None = _number(body, "limit")
+        self.current: int | None = _number(body, "current")
+        today = now or datetime.now(timezone.utc)
+        self.resets_at: datetime = today.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
+
+
+class ConcurrencyLimitError(RateLimitError):
+    """429: as many workflows run as the plan allows. Callback delivery queues the run instead."""
+
+
+class InternalServerError(APIStatusError):
+    """500 and above: the service, its provider or a proxy in between failed."""
+
+
+class UnexpectedResponseError(FetchHiveError):
+    """An answer came that is not what the API promises: truncated JSON, a page of HTML, a broken encoding.
+
+    Attributes:
+        response: The httpx response.
+    """
+
+    def __init__(self, message: str, *, response: httpx.Response, **fields: Any) -> None:
+        super().__init__(message, **fields)
+        self.response = response
+
+
+class StreamError(FetchHiveError):
+    """A stream did not end as it should.
+
+    Attributes:
+        partial: What had come until then, as the result the plain call would return: a
+            `PromptResult` or an `AgentReply`. Its `response` is the text so far.
+    """
+
+    def __init__(self, message: str, *, partial: Any = None, **fields: Any) -> None:
+        super().__init__(message, **fields)
+        self.partial = partial
+
+
+class StreamFailedError(StreamError):
+    """The run failed after the stream had opened: the service sent an `error` event."""
+
+
+class StreamInterruptedError(StreamError, APIConnectionError):
+    """The stream ended, broke or turned unreadable before the service said that it was complete."""
+
+
+class StreamIdleTimeoutError(StreamInterruptedError, APITimeoutError):
+    """No event came for `idle_timeout` seconds."""
+
+
+class StreamClosedError(StreamError):
+    """The stream was left early, by `break` or `close()`, and is read again."""
+
+
+class CallbackVerificationError(FetchHiveError, ValueError):
+    """A callback must not be trusted. Answer it with status 400 and do nothing else.
+
+    Attributes:
+        reason: `missing_signature`, `malformed_signature`, `wrong_signature`, `unreadable_body`
+            (signed, but not a JSON object) or `unreadable_request` (no raw body or no headers given).
+    """
+
+    def __init__(self, message: str, *, reason: str, **fields: Any) -> None:
+        super().__init__(message, **fields)
+        self.reason = reason
+
+
+# --- from an answer to the error it means -----------------------------------------------------------
+
+_BY_STATUS: dict[int, type[APIStatusError]] = {
+    400: BadRequestError,
+    401: AuthenticationError,
+    402: PaymentRequiredError,
+    403: PermissionDeniedError,
+    404: NotFoundError,
+    409: ConflictError,
+    422: UnprocessableEntityError,
+    429: RateLimitError,
+}
+
+_STATUS_HINTS = {
+    400: "The service refused the request before anything ran. Correct the named field.",
+    401: "The API key is missing, wrong or revoked. Check FETCH_HIVE_API_KEY or api_key=, and that base_url "
+    "is the service the key belongs to.",
+    402: "Credits or a limit of your plan are used up. Add credits or change the plan in the dashboard.",
+    403: "This key may not do that. Give it the permission in the dashboard, or leave the option out.",
+    404: "There is no such resource in this key's workspace. Check the id, and that base_url ends with /v1.",
+    409: "It was changed or decided in the meantime. Read its state before you try again.",
+    422: "The service understood the request and cannot carry it out. Correct what it names.",
+    429: "Too many requests. Wait, then try again.",
+}
+
+# The client actions of the service's table of error codes, in short.
+_CODE_HINTS = {
+    "model_deprecated": "The model is no longer available: choose an active model.",
+    "personal_model_missing_credentials": "Connect the provider's credentials in the dashboard.",
+    "personal_model_invalid_credentials": "The provider rejected its credentials: renew them in the dashboard.",
+    "insufficient_hosted_llm_credits": "Add hosted LLM credits, or use a model with your own credentials.",
+    "account_credit_cap_reached": "The account's credit cap is reached: raise it, or wait for its reset.",
+    "asset_storage_limit_reached": "The workspace's asset storage is full: delete assets or upgrade.",
+    "vision_not_supported": "This model takes no images: choose a vision model or send none.",
+    "workflow_step_limit_reached": "The plan's limit of workflow steps is reached: upgrade or shorten it.",
+    "workspace_limit_reached": "The plan's limit of workspaces is reached.",
+    "log_range_limit_exceeded": "The plan does not reach that far back: ask for a shorter range.",
+    "iteration_limit_exceeded": "A loop of the workflow ran over its limit: raise it or shorten the list.",
+    "too_many_requests": "Too many requests at the moment: wait, then try again.",
+    "invalid_tool_approval": 'tool_approval is "policy" or "auto_approve".',
+    "tool_approval_override_not_permitted": "This key may not auto-approve actions: allow it in the dashboard, "
+    "or leave tool_approval out.",
+}
+
+_DAILY_HINT = "The call did not run. The count starts anew at midnight UTC (see resets_at); a higher plan allows more."
+_CONCURRENCY_HINT = (
+    "The call did not run. Try again when a workflow has ended, or pass callback_url=: callback delivery queues."
+)
+MAY_HAVE_RUN_HINT = (
+    "The run may have started, and may be billed: look it up in the dashboard before you repeat the call."
+)
+
+
+def status_error(
+    response: httpx.Response,
+    body: Any,
+    *,
+    call: str,
+    may_have_run: bool,
+    retryable: bool,
+    retry_after: float | None,
+) -> APIStatusError:
+    """Turn an error answer into the error class its status and code mean.
+
+    Args:
+        response: The answer, already read.
+        body: What `response_body` made of it.
+        call: The method and path that were called, for the message.
+        may_have_run: Whether the service could have started the run.
+        retryable: Whether repeating the call is safe and can help.
+        retry_after: Seconds to wait as the service asked, if it did.
+    """
+    status = response.status_code
+    code = error_code_of(body)
+    cls = _BY_STATUS.get(status, InternalServerError if status >= 500 else APIStatusError)
+    hint = _CODE_HINTS.get(code or "") or _STATUS_HINTS.get(status) or _other_hint(response)
+    if is_daily_limit(status, body):
+        cls, hint = DailyLimitError, _DAILY_HINT
+    elif status == 429 and "concurrency" in said_by_service(body).lower():
+        cls, hint = ConcurrencyLimitError, _CONCURRENCY_HINT
+    if may_have_run:
+        hint = f"{hint} {MAY_HAVE_RUN_HINT}"
+    if retry_after is not None:
+        hint = f"{hint} The service asks to wait {retry_after:g} s."
+    reason = f" {response.reason_phrase}" if response.reason_phrase else ""
+    said = said_by_service(body) or "(no text)"
+    return cls(
+        f"{call} was answered {status}{reason}: {_excerpt(said, response)}{'' if said.endswith('.') else '.'}",
+        hint=hint,
+        request_id=request_id_of(body),
+        error_code=code,
+        status_code=status,
+        body=body,
+        may_have_run=may_have_run,
+        retryable=retryable,
+        retry_after=retry_after,
+        request=response.request,
+        response=response,
+    )
+
+
+def response_body(response: httpx.Response) -> Any:
+    """The body as JSON, or as text where it is not JSON. Never raises."""
+    try:
+        return pydantic_core.from_json(response.content)
+    except ValueError:
+        return response.content.decode("utf-8", errors="replace")
+
+
+def error_code_of(body: Any) -> str | None:
+    """The service's stable code: `error_code`, or the older `code`."""
+    if isinstance(body, dict):
+        for key in ("error_code", "code"):
+            if isinstance(code := body.get(key), str) and code:  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
+                return code
+    return None
+
+
+def request_id_of(body: Any) -> str | None:
+    """The run's id, if the body names one."""
+    request_id: Any = body.get("request_id") if isinstance(body, dict) else None  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
+    return request_id if isinstance(request_id, str) and request_id else None
+
+
+def said_by_service(body: Any) -> str:
+    """The service's own sentence from an error body: `message`, `error`, or the list `errors`."""
+    if not isinstance(body, dict):
+        return " ".join(str(body).split()) if isinstance(body, str) else ""
+    texts: list[str] = []
+    for key in ("error", "message", "errors"):
+        value: Any = body.get(key)  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
+        for text in value if isinstance(value, list) else [value]:  # pyright: ignore[reportUnknownVariableType]
+            if isinstance(text, str) and text and text not in texts:
+                texts.append(text)
+    return " – ".join(texts)
+
+
+def is_daily_limit(status: int, body: Any) -> bool:
+    """Tell the daily cap from the other 429s: by its code, or by the `limit` and `current` it carries."""
+    if status != 429:
+        return False
+    if error_code_of(body) == "api_rate_limit_exceeded":
+        return True
+    return error_code_of(body) is None and None not in (_number(body, "limit"), _number(body, "current"))
+
+
+def _number(body: Any, key: str) -> int | None:
+    value: Any = body.get(key) if isinstance(body, dict) else None  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        return None
+    return int(value)
+
+
+def _excerpt(text: str, response: httpx.Response) -> str:
+    """The start of a text that is safe to show: a page that echoes the request must not leak its key."""
+    key = response.request.headers.get("Authorization", "").removeprefix("Bearer ").strip()
+    if key:
+        text = text.replace(key, "[api key]")
+    return text if len(text) <= _EXCERPT_LENGTH else f"{text[:_EXCERPT_LENGTH]}…"
+
+
+def _other_hint(response: httpx.Response) -> str:
+    if response.status_code >= 500:
+        return "Fetch Hive, its provider or a proxy in between failed."
+    if response.is_redirect:
+        return (
+            f"base_url points to an address that redirects (to {response.headers.get('Location', '?')!r}); "
+            "redirects are not followed, so that your key goes nowhere else. Set base_url to the final address."
+        )
+    return "The service refused the request."

@@ -1,0 +1,187 @@
+"""Turn a caller's value into plain JSON values, or say by its path why that cannot be done honestly.
+
+What pydantic can write as JSON is accepted: datetimes, UUIDs, enums, dataclasses, models, tuples, sets.
+NaN, infinity, bytes, secrets and keys that are not text are refused, never turned into something else.
+The caller's objects are never changed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from decimal import Decimal
+from enum import Enum
+from typing import Any, Union, cast
+
+import pydantic_core
+from pydantic import BaseModel, SecretBytes, SecretStr
+
+from .errors import InvalidRequestError
+
+__all__ = ["MetadataValue", "article", "encode", "flat", "mapping", "plain", "refused"]
+
+MetadataValue = Union[str, int, float, bool, None]
+
+_SEQUENCES = (list, tuple, set, frozenset, deque)
+
+
+def encode(body: Mapping[str, Any]) -> bytes:
+    """The JSON bytes of a body that `plain` has made."""
+    return pydantic_core.to_json(body)
+
+
+def plain(value: Any, path: str) -> Any:
+    """A copy of a value made of dict, list, str, int, float, bool and None alone.
+
+    Args:
+        value: Any value.
+        path: Where it stands, for the message: `inputs`, `messages[0]`.
+
+    Raises:
+        InvalidRequestError: Something in it has no honest JSON form; the message names its path and the fix.
+    """
+    try:
+        return _plain(value, path, frozenset())
+    except RecursionError:
+        raise refused(path, "it is nested too deeply", "Pass a flatter value.") from None
+
+
+def flat(path: str, metadata: Any) -> dict[str, MetadataValue]:
+    """A copy of the caller's metadata, which has to be flat.
+
+    Raises:
+        InvalidRequestError: It is not an object of scalars with non-empty names.
+    """
+    flat: dict[str, MetadataValue] = {}
+    for key, value in mapping(path, metadata).items():
+        if not isinstance(key, str) or not key:
+            raise refused(path, f"the key {key!r} is not allowed", "Keys are non-empty str.")
+        if isinstance(value, (str, int, float)) or value is None:
+            flat[key] = plain(value, f"{path}.{key}")
+            continue
+        problem = f"{article(value)} is not allowed; metadata is flat: str, int, float, bool or None"
+        raise refused(f"{path}.{key}", problem, "Pass several keys or a text; what the run works on goes to inputs.")
+    return flat
+
+
+def mapping(path: str, value: object) -> Mapping[Any, Any]:
+    """The value itself, if it is a dict or the like.
+
+    Raises:
+        InvalidRequestError: It is something else.
+    """
+    if not isinstance(value, Mapping):
+        raise refused(path, f"{article(value)} is not allowed", "Pass a dict.")
+    return value  # pyright: ignore[reportUnknownVariableType]
+
+
+def article(value: object) -> str:
+    """The kind of a value as a message names it: `a list`, `an int`, `None`."""
+    if value is None:
+        return "None"
+    name = type(value).__name__
+    return f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"
+
+
+def _plain(value: Any, path: str, outer: frozenset[int]) -> Any:
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, Enum):
+        return _plain(value.value, path, outer)
+    if isinstance(value, str):
+        return _text(value, path)
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float):
+        return _finite(float(value), path)
+    if isinstance(value, Decimal) and not value.is_finite():
+        raise refused(path, f"{value} is not a number of JSON", "Pass a finite number or None.")
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        raise refused(path, "bytes are not JSON", "Decode them to str, or encode them with base64.")
+    if isinstance(value, (SecretStr, SecretBytes)):
+        raise refused(path, "a secret would be sent masked", "Pass value.get_secret_value() if you mean to send it.")
+    return _structure(value, path, outer)
+
+
+def _structure(value: Any, path: str, outer: frozenset[int]) -> Any:
+    if id(value) in outer:
+        raise refused(path, "it contains itself", "Pass a value without a cycle.")
+    outer |= {id(value)}
+    if isinstance(value, BaseModel):
+        return _model(value, path, outer)
+    if isinstance(value, Mapping):
+        return _object(value, path, outer)  # pyright: ignore[reportUnknownArgumentType]
+    if isinstance(value, _SEQUENCES):
+        items = cast("Iterable[Any]", value)
+        return [_plain(item, f"{path}[{index}]", outer) for index, item in enumerate(items)]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        names = [field.name for field in dataclasses.fields(value)]
+        return _object({name: getattr(value, name) for name in names}, path, outer)
+    return _leaf(value, path)
+
+
+def _object(value: Mapping[Any, Any], path: str, outer: frozenset[int]) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for key, item in value.items():
+        name = key.value if isinstance(key, Enum) else key
+        if not isinstance(name, str):
+            raise refused(path, f"the key {key!r} is {article(key)}", "Keys of JSON objects are str: use str(key).")
+        result[_text(name, path)] = _plain(item, f"{path}.{name}", outer)
+    return result
+
+
+def _model(value: BaseModel, path: str, outer: frozenset[int]) -> Any:
+    # A model writes itself, by its own aliases and serializers; but by default it writes NaN as null.
+    if value.model_config.get("ser_json_inf_nan", "null") == "null":
+        _refuse_nan(value.model_dump(), path)
+    try:
+        dumped = value.model_dump(mode="json", by_alias=True)
+    except pydantic_core.PydanticSerializationError as error:
+        raise refused(path, f"{article(value)} cannot be written as JSON ({error})", "Pass plain values.") from error
+    return _plain(dumped, path, outer)
+
+
+def _refuse_nan(value: Any, path: str) -> None:
+    if isinstance(value, float):
+        _finite(value, path)
+    elif isinstance(value, Mapping):
+        for key, item in value.items():  # pyright: ignore[reportUnknownVariableType]
+            _refuse_nan(item, f"{path}.{key}")
+    elif isinstance(value, _SEQUENCES):
+        for index, item in enumerate(cast("Iterable[Any]", value)):
+            _refuse_nan(item, f"{path}[{index}]")
+
+
+def _leaf(value: Any, path: str) -> Any:
+    if isinstance(value, Iterator):
+        kind = article(cast("object", value))
+        raise refused(path, f"{kind} can be read only once", "Pass list(...) of it.")
+    try:
+        return pydantic_core.to_jsonable_python(value)
+    except (ValueError, TypeError):
+        hint = "Pass str, numbers, bool, None, lists, dicts, or what pydantic can write as JSON."
+        raise refused(path, f"{article(value)} has no JSON form", hint) from None
+
+
+def _text(value: str, path: str) -> str:
+    try:
+        if not value.isascii():
+            value.encode()
+    except UnicodeEncodeError:
+        raise refused(
+            path, "the text has half a surrogate pair in it", 'Clean it with text.encode("utf-8", "replace").decode().'
+        ) from None
+    return str(value)
+
+
+def _finite(value: float, path: str) -> float:
+    if not math.isfinite(value):
+        raise refused(path, f"{value} is not a number of JSON", "Pass a finite number or None.")
+    return value
+
+
+def refused(path: str, problem: str, hint: str) -> InvalidRequestError:
+    """The error for a wrong argument: where, what, and how to mend it."""
+    return InvalidRequestError(f"{path}: {problem}.", hint=hint)

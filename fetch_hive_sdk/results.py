@@ -1,0 +1,492 @@
+"""What calls return: typed attributes over the JSON exactly as it came.
+
+Attributes are typed and tolerant: unknown fields and unknown words are kept, a missing or odd field is its
+default. Keys are the service's JSON untouched: `result.response`, `result["response"]`,
+`result.get("output")`, `"usage" in result`, `dict(result)`. Results are frozen and can be pickled and copied.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
+from functools import cache
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Union, cast
+
+import pydantic_core
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    PrivateAttr,
+    SecretStr,
+    Tag,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
+from typing_extensions import Self
+
+if TYPE_CHECKING:
+    from .callbacks import CallbackVerifier
+
+__all__ = [
+    "AgentDelegation",
+    "AgentReply",
+    "AutoApprovedToolCall",
+    "DeniedToolCall",
+    "GeneratedArtifact",
+    "PendingDelegation",
+    "PendingToolApproval",
+    "PromptResult",
+    "ToolCall",
+    "Usage",
+    "WorkflowCompleted",
+    "WorkflowFailed",
+    "WorkflowQueued",
+    "WorkflowRun",
+    "WorkflowRunning",
+]
+
+
+class Record(BaseModel, Mapping[str, Any], frozen=True):
+    """A JSON object of the service: typed by attribute, as it came by key."""
+
+    model_config = ConfigDict(extra="allow", populate_by_name=True, defer_build=True)
+
+    _json: bytes | dict[str, Any] | None = PrivateAttr(default=None)
+    _older_keys: ClassVar[Mapping[str, str]] = {}
+
+    def _keep(self, json: bytes | dict[str, Any]) -> None:
+        self._json = json  # type: ignore[misc]  # frozen are the fields; this is what they were read from
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON as it came, as a new dict of plain values."""
+        return deepcopy(self._fields())
+
+    def _fields(self) -> dict[str, Any]:
+        """The JSON as it came, parsed when a key is first asked for. Never handed out itself."""
+        json = self._json
+        if json is None:  # made by hand, in a test perhaps
+            return self.model_dump(mode="json", exclude_unset=True)
+        if isinstance(json, bytes):
+            json = cast("dict[str, Any]", read_json(json))
+            self._keep(json)
+        return json
+
+    def __getitem__(self, key: str) -> Any:
+        fields = self._fields()
+        if key in fields:
+            return deepcopy(fields[key])  # so that a caller's change reaches nobody else
+        if key in self._older_keys:
+            return getattr(self, self._older_keys[key])
+        names = ", ".join(map(repr, fields)) or "no keys"
+        raise KeyError(f"{key!r} is not in this {type(self).__name__}; it has {names}")
+
+    def __iter__(self) -> Iterator[str]:  # type: ignore[override]
+        return iter(list(self._fields()))
+
+    def __len__(self) -> int:
+        return len(self._fields())
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._fields() or key in self._older_keys
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Record):
+            return type(self) is type(other) and self._fields() == other._fields()
+        return self._fields() == other if isinstance(other, Mapping) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]  # equal to a dict, so no more hashable than one
+
+
+class Part(Record, frozen=True):
+    """An object inside a result. It keeps its own share of the JSON."""
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _keep_json(cls, value: Any, handler: Callable[[Any], Self]) -> Self:
+        part = handler(cls._normalized(value))
+        if isinstance(value, dict):
+            part._keep(cast("dict[str, Any]", value))
+        return part
+
+    @classmethod
+    def _normalized(cls, value: Any) -> Any:
+        return value
+
+
+class Result(Record, frozen=True):
+    """The answer of one call, made from its bytes."""
+
+    @classmethod
+    def from_json(cls, data: bytes) -> Self:
+        """Validate an answer in one pass; a field of an unexpected type falls back to its default.
+
+        Raises:
+            ValueError: The bytes are not a JSON object.
+        """
+        return cast("Self", read_record(cls, data))
+
+
+def read_record(cls: type[Any], data: bytes, adapter: TypeAdapter[Any] | None = None) -> Any:
+    """Read one record from JSON bytes: quick where all is as documented, tolerant where it is not.
+
+    Args:
+        cls: The record's class.
+        data: The JSON text.
+        adapter: Chooses among several classes, where the class depends on the content.
+
+    Raises:
+        ValueError: The bytes are not a JSON object.
+    """
+    try:
+        record = cls.model_validate_json(data) if adapter is None else adapter.validate_json(data)
+    except ValidationError:
+        record = _read_tolerantly(cls, data, adapter)
+    record._keep(data)
+    return record
+
+
+def _read_tolerantly(cls: type[Any], data: bytes, adapter: TypeAdapter[Any] | None) -> Any:
+    value = read_json(data)
+    if not isinstance(value, dict):
+        raise ValueError("not a JSON object")
+    fields = cast("dict[str, Any]", value)
+    return make_tolerantly(cls.model_validate if adapter is None else adapter.validate_python, fields)
+
+
+def make_tolerantly(validate: Callable[[Any], Any], fields: dict[str, Any]) -> Any:
+    """Make a record from JSON values, giving up what does not fit rather than the whole."""
+    as_text: set[str] = set()
+    while True:
+        try:
+            return validate(fields)
+        except ValidationError as error:
+            # A tag of the union stands before the field's name in the path.
+            odd = {str(name) for problem in error.errors() for name in problem["loc"] if name in fields}
+            # A text that came as an object, a number or a list is given as JSON text; what fits no way is left out.
+            fields = {
+                name: _json_text(field) if name in odd else field
+                for name, field in fields.items()
+                if name not in odd & as_text and not (name in odd and field is None)
+            }
+            as_text |= odd
+
+
+def read_json(data: bytes) -> Any:
+    """Parse JSON as leniently as a paid answer deserves: a BOM, stray bytes and lone surrogates are survived.
+
+    Raises:
+        ValueError: It is not JSON.
+    """
+    try:
+        return pydantic_core.from_json(data)
+    except ValueError:
+        text = data.decode("utf-8-sig", errors="replace")
+        try:
+            return _without_lone_surrogates(json.loads(text))
+        except RecursionError:
+            raise ValueError("the JSON is nested too deeply") from None
+
+
+def _without_lone_surrogates(value: Any) -> Any:
+    return json.loads(
+        json.dumps(value, ensure_ascii=False).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    )
+
+
+def _json_text(value: Any) -> str:
+    return pydantic_core.to_json(value, inf_nan_mode="constants").decode()
+
+
+class Usage(Part, frozen=True):
+    """Tokens and time of a run. Both shapes the service uses are read: nested counts and plain numbers.
+
+    Attributes:
+        duration: Seconds the run took.
+        prompt_tokens: Tokens of the prompt.
+        cached_tokens: How many of those came from a cache.
+        completion_tokens: Tokens of the answer.
+        reasoning_tokens: How many of those were reasoning.
+        total_tokens: All tokens.
+    """
+
+    duration: float | None = None
+    prompt_tokens: int | None = None
+    cached_tokens: int | None = None
+    completion_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    total_tokens: int | None = None
+
+    @classmethod
+    def _normalized(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        flat = cast("dict[str, Any]", value).copy()
+        for key, older, part in (
+            ("prompt_tokens", "input_tokens", "cached_tokens"),
+            ("completion_tokens", "output_tokens", "reasoning_tokens"),
+        ):
+            count = flat.get(key, flat.get(older))
+            if isinstance(count, dict):
+                counts = cast("dict[str, Any]", count)
+                flat[key] = counts.get("total_tokens")
+                flat.setdefault(part, counts.get(part))
+            else:
+                flat[key] = count
+        return flat
+
+
+class ToolCall(Part, frozen=True):
+    """A tool that an agent called.
+
+    Attributes:
+        tool_name: The tool, such as `google_search`.
+        tool_input: What it was given, as JSON text.
+        observation: What it answered, as JSON text.
+    """
+
+    tool_name: str = ""
+    tool_input: str = ""
+    observation: str = ""
+
+
+class GeneratedArtifact(Part, frozen=True):
+    """A file that a run made. `file_url` is where to load it; `file_size` is in bytes."""
+
+    file_url: str = ""
+    id: str | None = None
+    file_name: str | None = None
+    file_type: str | None = None
+    file_size: int | None = None
+    asset_type: str | None = None
+    origin: str | None = None
+    tool_id: str | None = None
+    tool_name: str | None = None
+
+
+class PendingDelegation(Part, frozen=True):
+    """A workflow that an agent started in the background and that has not ended.
+
+    `expected_by` is an ISO 8601 time, as the service writes it.
+    """
+
+    id: str = ""
+    kind: str = ""
+    target: dict[str, Any] | None = None
+    expected_by: str | None = None
+
+
+class PendingToolApproval(Part, frozen=True):
+    """A tool call that waits for a decision. `review_url` is its page in the dashboard.
+
+    `expires_at` is an ISO 8601 time, as the service writes it.
+    """
+
+    approval_id: str = ""
+    tool_name: str = ""
+    summary: str = ""
+    arguments: dict[str, Any] | None = None
+    expires_at: str | None = None
+    review_url: str | None = None
+
+
+class DeniedToolCall(Part, frozen=True):
+    """A tool call that the workspace's rules forbade."""
+
+    tool_name: str = ""
+    approval_id: str | None = None
+    reason: str = ""
+
+
+class AutoApprovedToolCall(Part, frozen=True):
+    """A tool call that ran because of `tool_approval="auto_approve"`."""
+
+    tool_name: str = ""
+    summary: str = ""
+
+
+class AgentDelegation(Part, frozen=True):
+    """Background work that an agent started. Times are ISO 8601, as the service writes them.
+
+    Attributes:
+        id: The delegation's UUID.
+        status: `pending`, `running`, `completed`, `failed`, `cancelled` or `expired`.
+        kind: `workflow`, `sub_agent` or `hive_agent_run`.
+        target: What was started.
+        result: What came of it, once it has ended.
+        parent_request_id: The run that started it.
+        tool_call_id: The tool call that started it.
+        workflow_run_id: The workflow's run, for `kind="workflow"`.
+        expected_by: When it should have ended.
+        delivered_at: When its result reached the agent.
+        delivery_error: Why its result did not.
+        created_at: When it was started.
+    """
+
+    id: str = ""
+    status: str = ""
+    kind: str = ""
+    target: dict[str, Any] | None = None
+    result: dict[str, Any] | None = None
+    parent_request_id: str = ""
+    tool_call_id: str = ""
+    workflow_run_id: str | None = None
+    expected_by: str | None = None
+    delivered_at: str | None = None
+    delivery_error: str | None = None
+    created_at: str | None = None
+
+
+class PromptResult(Result, frozen=True):
+    """The answer of a prompt.
+
+    Attributes:
+        request_id: The run's id, `req_…`.
+        response: The text.
+        model: The model that wrote it.
+        usage: Tokens and time.
+        stop_reason: Why it ended, such as `completed`.
+    """
+
+    request_id: str = ""
+    response: str = ""
+    model: str | None = None
+    usage: Usage | None = None
+    stop_reason: str | None = None
+
+
+class AgentReply(Result, frozen=True):
+    """The answer of an agent.
+
+    Attributes:
+        request_id: The run's id, `req_…`.
+        run_id: The same id under its second name.
+        response: The text.
+        status: `completed`, or `awaiting_approval` when a tool call waits for a decision. The run then
+            resumes on the server after the decision; do not invoke it again.
+        thread_id: The thread the message belongs to; None without one.
+        model: The model that wrote it.
+        usage: Tokens and time.
+        stop_reason: Why a streamed answer ended, such as `completed`.
+        tool_calls: The tools it used, in order.
+        artifacts: The files it made.
+        pending_delegations: Background workflows that have not ended.
+        pending_tool_approvals: The tool calls that wait for a decision.
+        denied_tool_calls: The tool calls that the rules forbade.
+        auto_approved_tool_calls: The tool calls that ran without asking.
+        tool_approval: The mode in effect, `policy` or `auto_approve`.
+    """
+
+    request_id: str = ""
+    run_id: str = ""
+    response: str = ""
+    status: str = ""
+    thread_id: str | None = None
+    model: str | None = None
+    usage: Usage | None = None
+    stop_reason: str | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
+    artifacts: tuple[GeneratedArtifact, ...] = ()
+    pending_delegations: tuple[PendingDelegation, ...] = ()
+    pending_tool_approvals: tuple[PendingToolApproval, ...] = ()
+    denied_tool_calls: tuple[DeniedToolCall, ...] = ()
+    auto_approved_tool_calls: tuple[AutoApprovedToolCall, ...] = ()
+    tool_approval: str | None = None
+
+    @property
+    def awaiting_approval(self) -> bool:
+        """Whether a tool call waits for a decision before the run goes on."""
+        return self.status == "awaiting_approval"
+
+
+class WorkflowRun(Result, frozen=True):
+    """A run of a workflow, as one of `WorkflowCompleted`, `WorkflowFailed`, `WorkflowRunning`, `WorkflowQueued`.
+
+    A `run_status` this SDK does not know leaves it a plain `WorkflowRun`.
+
+    Attributes:
+        request_id: The run's id, `req_…`. `run["run_id"]` answers with it where the service sends no such key.
+        run_status: The service's word. `run["status"]` answers with it where the service sends no such key.
+        output: The final text, possibly JSON to be parsed; None while there is none.
+        error: What went wrong; None if nothing did.
+        webhook_secret: What the run's callback is signed with; None for direct delivery. Shown only
+            by `get_secret_value()` and `run["webhook_secret"]`.
+    """
+
+    _older_keys: ClassVar[Mapping[str, str]] = {"status": "run_status", "run_id": "request_id"}
+
+    request_id: str = Field("", validation_alias=AliasChoices("request_id", "run_id"))
+    run_status: str = Field("", validation_alias=AliasChoices("run_status", "status"))
+    output: str | None = None
+    error: str | None = None
+    webhook_secret: SecretStr | None = None
+
+    @classmethod
+    def from_json(cls, data: bytes) -> Self:
+        return cast("Self", read_record(cls, data, _workflow_states()))
+
+    def callback_verifier(self) -> CallbackVerifier:
+        """A verifier for this run's signed callback.
+
+        Raises:
+            FetchHiveError: The run has no `webhook_secret`, because it was invoked without callback delivery.
+        """
+        from .callbacks import CallbackVerifier  # results must not need callbacks to load
+        from .errors import InvalidRequestError
+
+        if self.webhook_secret is None:
+            raise InvalidRequestError(
+                "This run has no webhook_secret: it was not invoked with callback delivery.",
+                hint="Pass callback_url= to invoke_workflow, or make CallbackVerifier(secret) with the "
+                "signing secret from the deployment's page in the dashboard.",
+            )
+        return CallbackVerifier(self.webhook_secret.get_secret_value())
+
+
+class WorkflowCompleted(WorkflowRun, frozen=True):
+    """The workflow ran to its end; `output` is its result."""
+
+    output: str = ""
+
+
+class WorkflowFailed(WorkflowRun, frozen=True):
+    """The workflow ended with an error; `error` says which."""
+
+    error: str = ""
+
+
+class WorkflowRunning(WorkflowRun, frozen=True):
+    """The workflow runs; its result comes to the callback URL."""
+
+
+class WorkflowQueued(WorkflowRun, frozen=True):
+    """The workflow waits for a place; it starts by itself and its result comes to the callback URL."""
+
+
+def _workflow_state(value: Any) -> str:
+    fields = cast("Mapping[str, Any]", value if isinstance(value, Mapping) else {})
+    status = str(fields.get("run_status") or fields.get("status") or "").lower()
+    if not status and fields.get("error"):
+        return "failed"
+    return status if status in ("completed", "failed", "running", "queued") else "unknown"
+
+
+_WorkflowState = Annotated[
+    Union[
+        Annotated[WorkflowCompleted, Tag("completed")],
+        Annotated[WorkflowFailed, Tag("failed")],
+        Annotated[WorkflowRunning, Tag("running")],
+        Annotated[WorkflowQueued, Tag("queued")],
+        Annotated[WorkflowRun, Tag("unknown")],
+    ],
+    Discriminator(_workflow_state),
+]
+
+
+@cache
+def _workflow_states() -> TypeAdapter[Any]:
+    return TypeAdapter(_WorkflowState)  # built when the first workflow answers

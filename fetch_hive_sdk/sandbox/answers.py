@@ -1,0 +1,97 @@
+"""What a run answers: the text and whatever comes with it. Nothing here knows about HTTP."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import field
+from typing import Annotated, Any, cast
+
+from pydantic import BeforeValidator, ConfigDict
+from pydantic.dataclasses import dataclass
+from typing_extensions import NotRequired, TypedDict
+
+from ..jsonable import plain
+from .wire import json_text
+
+__all__ = ["Answer", "ToolCall", "answer_of", "count_usage"]
+
+_TOKEN = re.compile(r"\w+|[^\w\s]")
+
+
+def _plain(value: object) -> Any:
+    return plain(value, "value")
+
+
+Json = Annotated[Any, BeforeValidator(_plain)]
+
+
+class ToolCall(TypedDict):
+    """A tool an agent used: its name, what went in and what came out, both any JSON value."""
+
+    tool_name: str
+    tool_input: NotRequired[Json]
+    observation: NotRequired[Json]
+
+
+def _artifact(value: object) -> Any:
+    artifact = plain(value, "value")
+    if not isinstance(artifact, dict) or not isinstance(cast("dict[str, Any]", artifact).get("file_url"), str):
+        raise ValueError("an artifact is an object with file_url, a text")
+    return cast("dict[str, Any]", artifact)
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class Answer:
+    """A reply with more to it than its text.
+
+    Attributes:
+        text: The final text: `response` of prompts and agents, `output` of workflows. With `error` set, a
+            stream sends it before it fails.
+        reasoning: The model's reasoning. Sent in streams only, before the text.
+        model: The model's name in the reply. Default `"sandbox"`.
+        usage: Token usage as it is sent. Default: counted from the request's and the reply's words.
+        tool_calls: Tools an agent used, each `{"tool_name": …, "tool_input": …, "observation": …}`.
+        artifacts: Files an agent made, each `{"file_url": …, …}`.
+        error: The run fails with this text. Prompts and agents answer 502, or an `error` event when
+            streaming.
+        error_code: The service's stable code for the error, such as `"model_deprecated"`. Default: none is
+            sent.
+
+    Raises:
+        pydantic.ValidationError: (a ValueError) A value has the wrong type or no JSON form.
+    """
+
+    text: str = ""
+    reasoning: str = field(default="", kw_only=True)
+    model: str = field(default="sandbox", kw_only=True)
+    usage: Annotated[dict[str, Any], BeforeValidator(_plain)] | None = field(default=None, kw_only=True)
+    tool_calls: Sequence[ToolCall] = field(default=(), kw_only=True)
+    artifacts: Sequence[Annotated[dict[str, Any], BeforeValidator(_artifact)]] = field(default=(), kw_only=True)
+    error: str | None = field(default=None, kw_only=True)
+    error_code: str | None = field(default=None, kw_only=True)
+
+
+def answer_of(value: object) -> Answer:
+    """The answer a registered reply stands for: an `Answer` itself, a text, or a JSON value as its text."""
+    if isinstance(value, Answer):
+        return value
+    value = plain(value, "reply")
+    return Answer(value if isinstance(value, str) else json_text(value))
+
+
+def count_usage(sent: str, answer: Answer, *, seconds: float) -> dict[str, Any]:
+    """Token usage in the documented shape. A token is a word or a mark, so equal runs count equally.
+
+    Args:
+        sent: What the run was given, as text.
+        answer: What it answers.
+        seconds: How long that took.
+    """
+    prompt, reasoning, text = (len(_TOKEN.findall(part)) for part in (sent, answer.reasoning, answer.text))
+    return {
+        "duration": round(seconds, 3),
+        "prompt_tokens": {"total_tokens": prompt, "cached_tokens": 0},
+        "completion_tokens": {"total_tokens": reasoning + text, "reasoning_tokens": reasoning},
+        "total_tokens": prompt + reasoning + text,
+    }

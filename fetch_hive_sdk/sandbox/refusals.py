@@ -1,0 +1,37 @@
+"""A request the service would refuse, before any run starts."""
+
+from __future__ import annotations
+
+__all__ = ["Refusal", "error_body"]
+
+
+class Refusal(Exception):
+    """Ends a request with an error reply.
+
+    Attributes:
+        text: The reply's `error`.
+        status: HTTP status; None for that of failed validation.
+        code: The reply's `error_code`; None if it has none.
+        allow: The reply's `Allow` header, which goes with 405.
+    """
+
+    def __init__(
+        self,
+        text: str,
+        *,
+        status: int | None = None,
+        code: str | None = "validation_error",
+        allow: str | None = None,
+    ) -> None:
+        super().__init__(text)
+        self.text = text
+        self.status = status
+        self.code = code
+        self.allow = allow
+
+
+def error_body(text: str, code: str | None, *, error_only: bool) -> dict[str, str]:
+    """The service's error object: `error`, its twin `message`, and `error_code` where there is one."""
+    if error_only:
+        return {"error": text}
+    return {"error": text, "message": text} | ({"error_code": code} if code else {})

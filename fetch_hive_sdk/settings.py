@@ -1,0 +1,161 @@
+"""The settings of a client as one frozen value: from the argument, else the environment, else the default."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import httpx
+
+from .errors import ConfigurationError
+from .jsonable import article, flat
+from .retries import RetryPolicy
+
+__all__ = ["DEFAULT_BASE_URL", "Settings"]
+
+DEFAULT_BASE_URL = "https://api.fetchhive.com/v1"
+DEFAULT_TIMEOUT = 300.0
+DEFAULT_IDLE_TIMEOUT = 60.0
+CONNECT_TIMEOUT = 5.0
+
+_HEADER_NAME_CHARACTERS = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a client was told. `repr` shows neither the key nor the values of the headers.
+
+    Attributes are those of `FetchHive`; every value has been checked.
+    """
+
+    api_key: str = field(repr=False)
+    base_url: str = DEFAULT_BASE_URL
+    timeout: float | httpx.Timeout = DEFAULT_TIMEOUT
+    idle_timeout: float = DEFAULT_IDLE_TIMEOUT
+    retry_policy: RetryPolicy = field(default_factory=RetryPolicy)
+    default_headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    default_metadata: Mapping[str, Any] = field(default_factory=dict[str, Any], repr=False)
+
+    @classmethod
+    def resolve(cls, *, api_key: str | None, base_url: str | None, **others: Any) -> Settings:
+        """Fill in from the environment what was not passed, check everything, and freeze it.
+
+        Raises:
+            ConfigurationError: A setting is missing or wrong; the message names it and the fix.
+        """
+        start = cls(
+            api_key=_api_key(api_key if api_key is not None else os.environ.get("FETCH_HIVE_API_KEY")),
+            base_url=_base_url(base_url or os.environ.get("FETCH_HIVE_BASE_URL") or DEFAULT_BASE_URL),
+        )
+        return start.changed(**others)
+
+    def changed(
+        self,
+        *,
+        timeout: float | httpx.Timeout | None = None,
+        idle_timeout: float | None = None,
+        max_retries: int | None = None,
+        retry_policy: RetryPolicy | None = None,
+        default_headers: Mapping[str, str] | None = None,
+        default_metadata: Mapping[str, Any] | None = None,
+    ) -> Settings:
+        """The same settings with some changed. Headers and metadata are added to those already set."""
+        if retry_policy is not None and not isinstance(retry_policy, RetryPolicy):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigurationError(
+                f"retry_policy: {article(retry_policy)} is not allowed.", hint="Pass a RetryPolicy(...)."
+            )
+        policy = retry_policy or self.retry_policy
+        return replace(
+            self,
+            timeout=self.timeout if timeout is None else _timeout(timeout),
+            idle_timeout=self.idle_timeout if idle_timeout is None else _seconds("idle_timeout", idle_timeout),
+            retry_policy=policy if max_retries is None else replace(policy, max_retries=max_retries),
+            default_headers={**self.default_headers, **_headers(default_headers or {})},
+            default_metadata={**self.default_metadata, **flat("default_metadata", default_metadata or {})},
+        )
+
+    @property
+    def attempt_limit(self) -> float:
+        """Seconds one attempt may take as a whole; infinite where an `httpx.Timeout` sets the phases."""
+        return math.inf if isinstance(self.timeout, httpx.Timeout) else self.timeout
+
+    def phases(self, *, streaming: bool) -> httpx.Timeout:
+        """The timeouts of httpx for one attempt. A stream waits `idle_timeout` for each next piece."""
+        if isinstance(self.timeout, httpx.Timeout):
+            limits = self.timeout.as_dict()
+        else:
+            whole = _finite(self.timeout)
+            limits = {"connect": min(CONNECT_TIMEOUT, self.timeout), "read": whole, "write": whole, "pool": whole}
+        if streaming:
+            limits["read"] = _finite(self.idle_timeout)
+        return httpx.Timeout(**limits)
+
+
+def _finite(seconds: float) -> float | None:
+    return None if seconds == math.inf else seconds
+
+
+def _api_key(value: object) -> str:
+    if value is None or value == "":
+        raise ConfigurationError(
+            "No API key: neither api_key= nor the environment variable FETCH_HIVE_API_KEY is set.",
+            hint="Create a key in the dashboard under API Keys, then export FETCH_HIVE_API_KEY or pass "
+            "FetchHive(api_key=...). To work without a key, run against the sandbox: Sandbox().client().",
+        )
+    if not isinstance(value, str):
+        raise ConfigurationError(f"api_key: {article(value)} is not allowed.", hint="Pass the key as a str.")
+    key = value.strip()
+    if not key or not key.isascii() or not key.isprintable() or " " in key:
+        raise ConfigurationError(
+            "api_key: the key is blank, or has a space, a line break or a character outside ASCII in it.",
+            hint="Copy it again from the dashboard; a key is one word.",
+        )
+    return key
+
+
+def _base_url(value: object) -> str:
+    hint = f"Pass an absolute http(s) address such as {DEFAULT_BASE_URL}."
+    if not isinstance(value, str):
+        raise ConfigurationError(f"base_url: {article(value)} is not allowed.", hint=hint)
+    try:
+        url = httpx.URL(value.strip())
+    except (httpx.InvalidURL, UnicodeError) as error:
+        raise ConfigurationError("base_url: this is not a URL.", hint=hint) from error
+    if url.scheme not in ("http", "https") or not url.host:
+        raise ConfigurationError(f"base_url: {value!r} is not an absolute http(s) URL.", hint=hint)
+    if url.userinfo or url.query or url.fragment:
+        # Not quoted: a user, a password or a query may be a secret.
+        raise ConfigurationError("base_url: it has a user, a query or a fragment in it.", hint=hint)
+    return str(url).rstrip("/")
+
+
+def _timeout(value: object) -> float | httpx.Timeout:
+    return value if isinstance(value, httpx.Timeout) else _seconds("timeout", value)
+
+
+def _seconds(name: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
+        shown = repr(value) if isinstance(value, (int, float)) else article(value)
+        raise ConfigurationError(
+            f"{name}: {shown} is not allowed.",
+            hint='Pass seconds as a number above 0; float("inf") means no limit.',
+        )
+    return float(value)
+
+
+def _headers(headers: object) -> dict[str, str]:
+    if not isinstance(headers, Mapping):
+        raise ConfigurationError(f"default_headers: {article(headers)} is not allowed.", hint="Pass a dict of str.")
+    for name, value in headers.items():  # pyright: ignore[reportUnknownVariableType]
+        if not isinstance(name, str) or not name or not _HEADER_NAME_CHARACTERS.issuperset(name):
+            raise ConfigurationError(f"default_headers: {name!r} is not a header name.", hint="Correct the name.")
+        # The value is not quoted: it may be a secret.
+        if not isinstance(value, str) or not value.isascii() or not (value.isprintable() and value == value.strip()):
+            raise ConfigurationError(
+                f"default_headers[{name!r}]: the value has to be a str of printable ASCII.",
+                hint="Remove line breaks, spaces at its ends and other characters, or encode them.",
+            )
+    return dict(headers)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]

@@ -1,0 +1,462 @@
+"""Streams of events: iterate them, take the text alone, or take the final result.
+
+`Stream` and `AsyncStream` only wait. What an event is, when a stream is complete and what it adds up to is
+decided by `StreamReader`, which does no I/O.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Generator, Iterator
+from types import TracebackType
+from typing import Any, Generic, TypeVar
+
+import anyio
+import httpx
+import pydantic_core
+from typing_extensions import Self
+
+from .drivers import drive, drive_async
+from .errors import (
+    MAY_HAVE_RUN_HINT,
+    StreamClosedError,
+    StreamError,
+    StreamFailedError,
+    StreamIdleTimeoutError,
+    StreamInterruptedError,
+)
+from .events import ArtifactEvent, ErrorEvent, ResponseEvent, StreamEvent, ToolEvent, UsageEvent, read_event
+from .exchange import open_stream
+from .http import AsyncPool, SyncPool
+from .operations import Operation
+from .settings import Settings
+from .sse import EventTooLargeError, SSEDecoder
+
+__all__ = ["AsyncStream", "Stream"]
+
+ResultT = TypeVar("ResultT")
+
+# How long an async stream waits for the connection's end after the last event, so that it can be used again.
+_DRAIN_SECONDS = 1.0
+
+
+class StreamReader(Generic[ResultT]):
+    """The state of one stream, without I/O: bytes are fed, events come out, an end is judged."""
+
+    def __init__(self, operation: Operation[ResultT]) -> None:
+        self._operation = operation
+        self._decoder = SSEDecoder()
+        self._events: deque[StreamEvent | StreamError] = deque()
+        self._failed_with: ErrorEvent | None = None
+        self.complete = False  # the service said that it has sent all
+        self.ended = False  # nothing more will come
+        # What the events add up to, in the words of the plain answer.
+        self._text: list[str] = []
+        self._answer: dict[str, Any] = {}
+
+    @property
+    def request_id(self) -> str | None:
+        """The run's id, as soon as an event has carried it."""
+        return self._answer.get("request_id")
+
+    @property
+    def pending(self) -> bool:
+        """Whether something is there to be read, or nothing more will come."""
+        return bool(self._events) or self.ended
+
+    def feed(self, chunk: bytes) -> None:
+        """Take in bytes as they came."""
+        if self.ended:
+            return
+        try:
+            for data in self._decoder.feed(chunk):
+                self._take(data)
+                if self.ended:
+                    return
+        except EventTooLargeError as error:
+            self._interrupt(f"{error}")
+
+    def next(self) -> StreamEvent | None:
+        """The next event that is complete, or None if bytes have to be fed first.
+
+        Raises:
+            StreamError: It is the turn of an error.
+        """
+        if not self._events:
+            return None
+        event = self._events[0]
+        if isinstance(event, StreamError):
+            raise event  # it stays: a broken stream never turns into a whole one
+        self._events.popleft()
+        return event
+
+    def end(self, failure: Exception | None = None) -> None:
+        """Judge the end of the bytes: complete, or cut."""
+        if not self.ended and not self.complete:
+            self._interrupt("the connection broke" if failure else "it ended without its last event", failure)
+        self.ended = True
+
+    def idle(self, seconds: float) -> None:
+        """Judge that no event came for so long."""
+        if not self.complete:
+            self._interrupt(f"no event came for {seconds:g} s", kind=StreamIdleTimeoutError)
+        self.ended = True
+
+    def result(self) -> ResultT:
+        """What has come so far, as the plain call would return it."""
+        answer = {**self._answer, "response": "".join(self._text)}
+        return self._operation.read(pydantic_core.to_json(answer, inf_nan_mode="constants"))
+
+    def _take(self, data: bytes) -> None:
+        if data == b"[DONE]":
+            self._finish()
+            return
+        if not data:
+            return
+        try:
+            event = read_event(data)
+        except ValueError:
+            self._interrupt("it sent an event that is not a JSON object")
+            return
+        self._events.append(event)
+        self._add(event)
+
+    def _add(self, event: StreamEvent) -> None:
+        if event.request_id:
+            self._answer.setdefault("request_id", event.request_id)
+        if isinstance(event, ResponseEvent):
+            self._text.append(event.response)
+            if event.model:
+                self._answer["model"] = event.model
+        elif isinstance(event, ToolEvent):
+            self._answer.setdefault("tool_calls", []).append(_tool_call(event))
+        elif isinstance(event, ArtifactEvent):
+            self._answer.setdefault("artifacts", []).append(event.get("artifact"))
+        elif isinstance(event, UsageEvent):
+            self._answer.update((name, value) for name, value in event.items() if name != "type")
+            self.complete = True
+        elif isinstance(event, ErrorEvent):
+            self._failed_with = event
+            self._finish()
+
+    def _finish(self) -> None:
+        self.complete = self.ended = True
+        if (event := self._failed_with) is not None:
+            text = event.error or event.message or "(no text)"
+            self._events.append(
+                StreamFailedError(
+                    f"The run failed while it was streamed: {text}{'' if text.endswith('.') else '.'}",
+                    hint="What had come until then is in error.partial. The run was started and may be billed.",
+                    partial=self.result(),
+                    request_id=self.request_id,
+                    error_code=event.error_code or event.get("code"),
+                    body=event.to_dict(),
+                    may_have_run=True,
+                )
+            )
+
+    def _interrupt(
+        self,
+        problem: str,
+        cause: Exception | None = None,
+        kind: type[StreamInterruptedError] = StreamInterruptedError,
+    ) -> None:
+        error = kind(
+            f"The stream of {self._operation.name} was interrupted: {problem}.",
+            hint=f"What had come until then is in error.partial. {MAY_HAVE_RUN_HINT}",
+            partial=self.result(),
+            request_id=self.request_id,
+            may_have_run=True,
+            request=None,
+        )
+        error.__cause__ = cause
+        self._events.append(error)
+        self.ended = True
+
+
+def _tool_call(event: ToolEvent) -> dict[str, Any]:
+    """A tool event as the plain answer lists it, where the input is JSON text."""
+    given = event.tool_input
+    text = given if isinstance(given, str) else pydantic_core.to_json(given, inf_nan_mode="constants").decode()
+    return {"tool_name": event.tool, "tool_input": text, "observation": event.observation}
+
+
+class _StreamState(Generic[ResultT]):
+    """What both streams hold."""
+
+    def __init__(self, operation: Operation[ResultT], settings: Settings) -> None:
+        self._operation = operation
+        self._settings = settings
+        self._reader = StreamReader(operation)
+        self._response: httpx.Response | None = None
+        self._opened = False
+        self._left_early = False
+
+    @property
+    def request_id(self) -> str | None:
+        """The run's id, `req_…`, as soon as an event has carried it."""
+        return self._reader.request_id
+
+    @property
+    def http_response(self) -> httpx.Response | None:
+        """The httpx response once the stream is open: its status and headers."""
+        return self._response
+
+    def _check_readable(self) -> None:
+        if self._left_early:
+            raise StreamClosedError(
+                "The stream was left before its end, by break or close(), and its connection is given back.",
+                hint="Read it in one loop, or keep what you need while you read.",
+                partial=self._reader.result(),
+                request_id=self.request_id,
+                may_have_run=True,
+            )
+
+    def _note_close(self) -> None:
+        self._left_early = self._left_early or not self._reader.ended
+
+
+class Stream(_StreamState[ResultT]):
+    """A streamed answer of the sync client.
+
+    It opens when it is entered or first read, so that these all work:
+
+        for event in client.invoke_prompt_stream(deployment="greeter", variant="default"):
+            print(event)
+
+        with client.invoke_prompt_stream(deployment="greeter", variant="default") as stream:
+            for text in stream.text:
+                print(text, end="", flush=True)
+            result = stream.final()
+
+    Leaving the block or the loop early frees the connection; the run itself goes on and is billed.
+
+    Raises:
+        StreamFailedError: At the step after an `error` event: the run failed.
+        StreamInterruptedError: The stream broke off; `error.partial` has what came.
+        StreamIdleTimeoutError: No event came for `idle_timeout` seconds.
+        APIStatusError: The service refused the call.
+        APIConnectionError: The service could not be reached.
+    """
+
+    def __init__(self, operation: Operation[ResultT], settings: Settings, pool: SyncPool) -> None:
+        super().__init__(operation, settings)
+        self._pool = pool
+        self._chunks: Iterator[bytes] = iter(())
+
+    def __enter__(self) -> Self:
+        self._open()
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __iter__(self) -> Generator[StreamEvent, None, None]:
+        # A generator, so that the end of a loop, by break too, closes the stream at once.
+        try:
+            while (event := self._next()) is not None:
+                yield event
+        finally:
+            self.close()
+
+    def __next__(self) -> StreamEvent:
+        if (event := self._next()) is None:
+            raise StopIteration
+        return event
+
+    @property
+    def text(self) -> Iterator[str]:
+        """The pieces of the answer's text, as they come."""
+        return (event.response for event in self if isinstance(event, ResponseEvent))
+
+    def final(self) -> ResultT:
+        """Read the rest and return the whole answer, as the call without streaming would."""
+        for _ in self:
+            pass
+        return self._reader.result()
+
+    def close(self) -> None:
+        """Give the connection back. Reading on is an error unless the stream had ended."""
+        self._note_close()
+        if self._response is not None:
+            self._response.close()
+
+    def _open(self) -> None:
+        if not self._opened:
+            self._check_readable()
+            self._opened = True
+            self._response = drive(open_stream(self._operation, self._settings), self._pool)
+            self._chunks = self._response.iter_bytes()
+
+    def _next(self) -> StreamEvent | None:
+        self._open()
+        self._check_readable()
+        try:
+            while (event := self._reader.next()) is None:
+                if self._reader.ended:
+                    self._drain()
+                    return None
+                self._read_until_event()
+        except BaseException:
+            self.close()
+            raise
+        return event
+
+    def _read_until_event(self) -> None:
+        idle_timeout = self._settings.idle_timeout
+        started = time.monotonic()
+        try:
+            while not self._reader.pending:
+                self._reader.feed(next(self._chunks))
+                # Comments keep the connection alive, but they are no events: they do not end the wait.
+                if not self._reader.pending and time.monotonic() - started > idle_timeout:
+                    self._reader.idle(idle_timeout)
+        except StopIteration:
+            self._reader.end()
+        except httpx.TimeoutException:
+            self._reader.idle(idle_timeout)
+        except (httpx.HTTPError, httpx.StreamError, OSError) as failure:
+            self._reader.end(failure)
+
+    def _drain(self) -> None:
+        """Read to the end of the body, so that its connection can be used again."""
+        try:
+            for _ in self._chunks:
+                pass
+        except (httpx.HTTPError, httpx.StreamError, OSError):
+            pass
+        self.close()
+
+
+class AsyncStream(_StreamState[ResultT]):
+    """A streamed answer of the async client; as `Stream`, with `async for` and `async with`.
+
+    Use `async with` where you may leave the loop early: it gives the connection back at once. `async for`
+    alone gives it back at the end, and after `break` when the stream object is collected.
+
+    Raises:
+        StreamFailedError: At the step after an `error` event: the run failed.
+        StreamInterruptedError: The stream broke off; `error.partial` has what came.
+        StreamIdleTimeoutError: No event came for `idle_timeout` seconds.
+        APIStatusError: The service refused the call.
+        APIConnectionError: The service could not be reached.
+    """
+
+    def __init__(self, operation: Operation[ResultT], settings: Settings, pool: AsyncPool) -> None:
+        super().__init__(operation, settings)
+        self._pool = pool
+        self._chunks: AsyncIterator[bytes] | None = None
+        self._response_to_close: httpx.Response | None = None
+
+    async def __aenter__(self) -> Self:
+        await self._open()
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> StreamEvent:
+        if (event := await self._next()) is None:
+            raise StopAsyncIteration
+        return event
+
+    @property
+    def text(self) -> AsyncIterator[str]:
+        """The pieces of the answer's text, as they come."""
+        return _AsyncText(self)
+
+    async def final(self) -> ResultT:
+        """Read the rest and return the whole answer, as the call without streaming would."""
+        async for _ in self:
+            pass
+        return self._reader.result()
+
+    async def aclose(self) -> None:
+        """Give the connection back. Reading on is an error unless the stream had ended."""
+        self._note_close()
+        response, self._response_to_close = self._response_to_close, None
+        if response is None:
+            return
+        # Reading on inside a cancelled scope unwinds every generator between here and the socket, in order;
+        # closing the response alone would leave them to the garbage collector.
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            while self._chunks is not None:
+                try:
+                    await self._chunks.__anext__()
+                except (StopAsyncIteration, httpx.HTTPError, httpx.StreamError, OSError):
+                    break
+        with anyio.CancelScope(shield=True):
+            await response.aclose()
+
+    async def _open(self) -> None:
+        if not self._opened:
+            self._check_readable()
+            self._opened = True
+            self._response = self._response_to_close = await drive_async(
+                open_stream(self._operation, self._settings), self._pool
+            )
+            self._chunks = self._response.aiter_bytes()
+
+    async def _next(self) -> StreamEvent | None:
+        await self._open()
+        self._check_readable()
+        try:
+            while (event := self._reader.next()) is None:
+                if self._reader.ended:
+                    await self._drain()
+                    return None
+                await self._read_until_event()
+        except BaseException:
+            await self.aclose()
+            raise
+        return event
+
+    async def _read_until_event(self) -> None:
+        idle_timeout = self._settings.idle_timeout
+        assert self._chunks is not None
+        with anyio.move_on_after(None if idle_timeout == math.inf else idle_timeout) as scope:
+            try:
+                # Comments keep the connection alive, but they are no events: they do not end the wait.
+                while not self._reader.pending:
+                    self._reader.feed(await self._chunks.__anext__())
+            except StopAsyncIteration:
+                self._reader.end()
+            except httpx.TimeoutException:
+                self._reader.idle(idle_timeout)
+            except (httpx.HTTPError, httpx.StreamError, OSError) as failure:
+                self._reader.end(failure)
+        if scope.cancelled_caught:
+            self._reader.idle(idle_timeout)
+
+    async def _drain(self) -> None:
+        """Read to the end of the body, so that its connection can be used again."""
+        with anyio.move_on_after(_DRAIN_SECONDS):
+            try:
+                while self._chunks is not None:
+                    await self._chunks.__anext__()
+            except (StopAsyncIteration, httpx.HTTPError, httpx.StreamError, OSError):
+                pass
+        await self.aclose()
+
+
+class _AsyncText(AsyncIterator[str]):
+    """The text of an async stream. No generator: one that is left early would be left to the collector."""
+
+    def __init__(self, stream: AsyncStream[Any]) -> None:
+        self._stream = stream
+
+    async def __anext__(self) -> str:
+        async for event in self._stream:
+            if isinstance(event, ResponseEvent):
+                return event.response
+        raise StopAsyncIteration

@@ -1,0 +1,325 @@
+"""Streams on a real socket: what is yielded, how they end, and that connections come back."""
+
+from __future__ import annotations
+
+import gc
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+
+from fetch_hive_sdk import (
+    AgentReply,
+    APIConnectionError,
+    APITimeoutError,
+    AsyncFetchHive,
+    AuthenticationError,
+    FetchHive,
+    PromptResult,
+    ResponseEvent,
+    StreamClosedError,
+    StreamFailedError,
+    StreamIdleTimeoutError,
+    StreamInterruptedError,
+    UsageEvent,
+)
+
+from .faulty_server import (
+    Exchange,
+    FaultyServer,
+    chunked,
+    close,
+    json_reply,
+    reset,
+    stream,
+    wait_for_hang_up,
+)
+
+pytestmark = pytest.mark.anyio
+
+LET = '{"request_id":"req_1","type":"reasoning","model":"m","response":" let"}'
+HEL = '{"request_id":"req_1","type":"response","model":"m","response":"Hel"}'
+LO = '{"request_id":"req_1","type":"response","model":"m","response":"lo"}'
+USAGE = '{"request_id":"req_1","type":"usage","usage":{"total_tokens":3},"stop_reason":"completed"}'
+ERROR = '{"type":"error","error":"provider failed","error_code":"internal_server_error","request_id":"req_1"}'
+DONE = "[DONE]"
+WHOLE = stream(LET, HEL, LO, USAGE, DONE)
+
+
+def prompt(client: Any) -> Any:
+    return client.invoke_prompt_stream(deployment="d", variant="v")
+
+
+async def test_events_come_typed_and_in_order(faulty: FaultyServer, make_client: Callable[..., Any]) -> None:
+    """A stream yields each event once, in order, as its class."""
+    faulty.then(WHOLE)
+    async with make_client(base_url=faulty.base_url) as client:
+        events = [event async for event in prompt(client)]
+    assert ["reasoning", "response", "response", "usage"] == [event.type for event in events]
+    assert isinstance(events[1], ResponseEvent)
+    assert isinstance(events[3], UsageEvent)
+    assert "Hel" == events[1]["response"]
+
+
+async def test_text_and_final(faulty: FaultyServer, make_client: Callable[..., Any]) -> None:
+    """The text iterates alone, and the final result is what the plain call returns."""
+    faulty.then(WHOLE)
+    async with make_client(base_url=faulty.base_url) as client, prompt(client) as opened:
+        assert ["Hel", "lo"] == [piece async for piece in opened.text]
+        result = await opened.final()
+        assert "req_1" == opened.request_id
+        assert 200 == opened.http_response.status_code
+    assert isinstance(result, PromptResult)
+    assert ("Hello", "m", "completed") == (result.response, result.model, result.stop_reason)
+    assert 3 == result.usage.total_tokens
+
+
+async def test_an_agent_stream_adds_up_to_a_reply(faulty: FaultyServer, make_client: Callable[..., Any]) -> None:
+    """Tools, artifacts and the state of an agent's stream are in its final reply."""
+    tool = '{"type":"tool","tool":"google_search","tool_input":{"q":"x"},"observation":"{}"}'
+    artifact = '{"type":"artifact","artifact":{"file_url":"https://x/a.pdf"}}'
+    usage = '{"type":"usage","request_id":"req_1","run_id":"req_1","status":"completed","thread_id":null}'
+    faulty.then(stream(tool, artifact, HEL, usage, DONE))
+    async with make_client(base_url=faulty.base_url) as client:
+        reply = await client.invoke_agent_stream(agent="a", message="m").final()
+    assert isinstance(reply, AgentReply)
+    assert ("Hel", "completed", "req_1") == (reply.response, reply.status, reply.run_id)
+    assert ("google_search", '{"q":"x"}') == (reply.tool_calls[0].tool_name, reply.tool_calls[0].tool_input)
+    assert "https://x/a.pdf" == reply.artifacts[0].file_url
+
+
+async def test_nothing_is_sent_before_it_is_read(faulty: FaultyServer, make_client: Callable[..., Any]) -> None:
+    """Making a stream sends nothing; closing it unread sends nothing either, and reading it then is refused."""
+    faulty.then(WHOLE)
+    async with make_client(base_url=faulty.base_url) as client:
+        unread = prompt(client)
+        await unread.aclose()
+        with pytest.raises(StreamClosedError):
+            await unread.final()
+    assert 0 == len(faulty.requests)
+
+
+async def test_an_end_without_done_is_complete_after_usage(
+    faulty: FaultyServer, make_client: Callable[..., Any]
+) -> None:
+    """The usage event is the end of the answer; a connection that breaks after it harms nothing."""
+    faulty.then(stream(HEL, USAGE), stream(HEL, USAGE, end=close), stream(HEL, DONE))
+    async with make_client(base_url=faulty.base_url) as client:
+        for _ in range(3):
+            assert "Hel" == (await prompt(client).final()).response
+
+
+@pytest.mark.parametrize(
+    "script", [stream(HEL), stream(HEL, end=reset), stream(HEL, end=close), chunked(f"data: {HEL}\n\ndata: {USAGE}".encode())],
+    ids=["early end", "reset", "close", "end inside an event"],
+)  # fmt: skip
+async def test_a_cut_stream_raises_with_what_came(
+    script: Any, faulty: FaultyServer, make_client: Callable[..., Any]
+) -> None:
+    """A stream that ends before its end yields what came, then raises; the part is in the error."""
+    faulty.then(script)
+    seen = []
+    async with make_client(base_url=faulty.base_url) as client:
+        with pytest.raises(StreamInterruptedError, match=r"was interrupted") as caught:
+            async for event in prompt(client):
+                seen.append(event.type)  # noqa: PERF401 - what came before the error matters
+    assert ["response"] == seen
+    assert ("Hel", "req_1", True) == (
+        caught.value.partial.response,
+        caught.value.request_id,
+        caught.value.may_have_run,
+    )
+    assert isinstance(caught.value, APIConnectionError)
+    assert 1 == len(faulty.requests)
+
+
+async def test_an_interrupted_stream_stays_interrupted(faulty: FaultyServer, make_client: Callable[..., Any]) -> None:
+    """After the error has been caught, asking for the final result raises it again."""
+    faulty.then(stream(HEL))
+    async with make_client(base_url=faulty.base_url) as client, prompt(client) as opened:
+        for _ in range(2):
+            with pytest.raises(StreamInterruptedError):
+                await opened.final()
+
+
+@pytest.mark.parametrize("ending", [(ERROR,), (ERROR, DONE)], ids=["alone", "with [DONE]"])
+async def test_an_error_event_is_yielded_and_then_raised(
+    ending: tuple[str, ...], faulty: FaultyServer, make_client: Callable[..., Any]
+) -> None:
+    """A failed run shows its error event, and the next step raises with the service's words and code."""
+    faulty.then(stream(HEL, *ending))
+    seen = []
+    async with make_client(base_url=faulty.base_url) as client:
+        with pytest.raises(StreamFailedError, match="provider failed") as caught:
+            async for event in prompt(client):
+                seen.append(event.type)  # noqa: PERF401 - what came before the error matters
+    assert ["response", "error"] == seen
+    assert ("internal_server_error", "Hel") == (caught.value.error_code, caught.value.partial.response)
+
+
+@pytest.mark.parametrize("data", ["{broken", "[1]", "5", "ping"])
+async def test_an_unreadable_event_is_no_small_matter(
+    data: str, faulty: FaultyServer, make_client: Callable[..., Any]
+) -> None:
+    """Data that is no JSON object interrupts the stream instead of leaving a hole in the text."""
+    faulty.then(stream(HEL, data, LO, USAGE, DONE))
+    async with make_client(base_url=faulty.base_url) as client:
+        with pytest.raises(StreamInterruptedError, match="not a JSON object") as caught:
+            await prompt(client).final()
+    assert "Hel" == caught.value.partial.response
+
+
+async def test_an_oversized_event_is_refused(
+    faulty: FaultyServer, make_client: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An event beyond the size limit interrupts the stream instead of filling the memory."""
+    monkeypatch.setattr("fetch_hive_sdk.sse.SSEDecoder.__init__.__defaults__", (100,))
+    faulty.then(chunked(b"data: " + b"x" * 200))
+    async with make_client(base_url=faulty.base_url) as client:
+        with pytest.raises(StreamInterruptedError, match="larger than 100 bytes"):
+            await prompt(client).final()
+
+
+async def test_silence_ends_at_the_idle_timeout(faulty: FaultyServer, make_client: Callable[..., Any]) -> None:
+    """A stream without an event for idle_timeout seconds raises, with what came."""
+    faulty.then(stream(HEL, end=wait_for_hang_up))
+    async with make_client(base_url=faulty.base_url, idle_timeout=0.2) as client:
+        with pytest.raises(StreamIdleTimeoutError, match=r"no event came for 0.2 s") as caught:
+            await prompt(client).final()
+    assert "Hel" == caught.value.partial.response
+    assert isinstance(caught.value, APITimeoutError)
+    assert isinstance(caught.value, httpx.TimeoutException)
+
+
+async def test_comments_do_not_extend_the_idle_timeout(faulty: FaultyServer, make_client: Callable[..., Any]) -> None:
+    """Keep-alive comments keep the connection, not the patience."""
+
+    def comments(exchange: Exchange) -> None:
+        while exchange.pause(0.02):
+            exchange.send(b"3\r\n:\n\n\r\n")
+
+    faulty.then(stream(HEL, end=comments))
+    async with make_client(base_url=faulty.base_url, idle_timeout=0.2) as client:
+        with pytest.raises(StreamIdleTimeoutError):
+            await prompt(client).final()
+
+
+async def test_silence_after_usage_harms_nothing(faulty: FaultyServer, make_client: Callable[..., Any]) -> None:
+    """A server that forgets to end the stream after the last event only costs the wait."""
+    faulty.then(stream(HEL, USAGE, end=wait_for_hang_up))
+    async with make_client(base_url=faulty.base_url, idle_timeout=0.2) as client:
+        assert "Hel" == (await prompt(client).final()).response
+
+
+async def test_a_refusal_before_the_stream_is_a_status_error(
+    faulty: FaultyServer, make_client: Callable[..., Any]
+) -> None:
+    """An error status before the stream opens has its class, text and body."""
+    faulty.then(json_reply('{"error":"Invalid access."}', 401))
+    async with make_client(base_url=faulty.base_url) as client:
+        with pytest.raises(AuthenticationError, match="Invalid access") as caught:
+            async for _ in prompt(client):
+                pass
+    assert {"error": "Invalid access."} == caught.value.body
+
+
+async def test_a_finished_stream_gives_its_connection_back(
+    faulty: FaultyServer, make_client: Callable[..., Any]
+) -> None:
+    """Many streams read to their end share one connection."""
+    faulty.then(WHOLE)
+    async with make_client(base_url=faulty.base_url) as client:
+        for _ in range(5):
+            await prompt(client).final()
+    assert (5, 1) == (len(faulty.requests), faulty.connections)
+
+
+async def test_a_stream_left_early_frees_its_connection(faulty: FaultyServer, make_client: Callable[..., Any]) -> None:
+    """Leaving the block hangs up, so that a pool of one connection serves the next call; reading on is refused."""
+    hung_up = threading.Event()
+
+    def until_hung_up(exchange: Exchange) -> None:
+        exchange.wait_for_hang_up()
+        hung_up.set()
+
+    faulty.then(stream(HEL, end=until_hung_up), WHOLE)
+    async with make_client(base_url=faulty.base_url, timeout=5) as client:
+        async with prompt(client) as opened:
+            async for _ in opened:
+                break
+        assert hung_up.wait(5)
+        with pytest.raises(StreamClosedError, match="left before its end") as caught:
+            await opened.final()
+        assert "Hel" == caught.value.partial.response
+        assert "Hello" == (await prompt(client).final()).response
+
+
+def test_break_frees_the_connection_at_once(faulty: FaultyServer) -> None:
+    """In the sync client break alone gives the connection back, even while the stream object lives."""
+    faulty.then(stream(HEL, LO, end=wait_for_hang_up), WHOLE)
+    with httpx.Client(limits=httpx.Limits(max_connections=1)) as one:
+        client = FetchHive("fhk_test", faulty.base_url, http_client=one, timeout=5)
+        kept = prompt(client)
+        for event in kept:
+            assert "Hel" == event["response"]
+            break
+        assert "Hello" == prompt(client).final().response
+        with pytest.raises(StreamClosedError):
+            next(kept)
+
+
+@pytest.mark.parametrize("flavor", ["asyncio"], indirect=True)
+async def test_garbage_frees_the_connection(faulty: FaultyServer, flavor: str) -> None:
+    """An async stream that is left without a block gives its connection back when it is collected."""
+    faulty.then(stream(HEL, LO, end=wait_for_hang_up), WHOLE)
+    async with httpx.AsyncClient(limits=httpx.Limits(max_connections=1)) as one:
+        client = AsyncFetchHive("fhk_test", faulty.base_url, http_client=one, timeout=5)
+        async for _ in prompt(client):
+            break
+        gc.collect()
+        assert "Hello" == (await prompt(client).final()).response
+
+
+@pytest.mark.parametrize("flavor", ["asyncio", "trio"], indirect=True)
+async def test_cancellation_frees_the_connection(faulty: FaultyServer, flavor: str) -> None:
+    """A cancelled read gives the connection back, and the pool serves the next call."""
+    faulty.then(stream(HEL, end=wait_for_hang_up), WHOLE)
+    async with httpx.AsyncClient(limits=httpx.Limits(max_connections=1)) as one:
+        client = AsyncFetchHive("fhk_test", faulty.base_url, http_client=one, timeout=5)
+        with anyio.move_on_after(0.2) as scope:
+            await prompt(client).final()
+        assert scope.cancelled_caught
+        assert "Hello" == (await prompt(client).final()).response
+
+
+@pytest.mark.parametrize("flavor", ["asyncio", "trio"], indirect=True)
+async def test_another_task_can_close_a_stream(faulty: FaultyServer, flavor: str) -> None:
+    """Cancelling the scope of one stream leaves the others alone."""
+    faulty.then(stream(HEL, end=wait_for_hang_up), WHOLE)
+    texts: list[str] = []
+    async with AsyncFetchHive("fhk_test", faulty.base_url, timeout=5) as client, anyio.create_task_group() as tasks:
+        scope = anyio.CancelScope()
+
+        async def waits() -> None:
+            with scope:
+                await prompt(client).final()
+
+        tasks.start_soon(waits)
+        while not faulty.requests:
+            await anyio.lowlevel.checkpoint()
+        texts.append((await prompt(client).final()).response)
+        scope.cancel()
+    assert ["Hello"] == texts
+
+
+def test_next_reads_one_event(faulty: FaultyServer) -> None:
+    """`next(stream)` works as it did on the released client's generators."""
+    faulty.then(WHOLE)
+    with FetchHive("fhk_test", faulty.base_url) as client:
+        opened = prompt(client)
+        assert "reasoning" == next(opened).type
+        assert ["response", "response", "usage"] == [event.type for event in opened]
+        assert [] == list(opened)
