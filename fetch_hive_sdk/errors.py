@@ -130,8 +130,7 @@ def _picklable(value: Any) -> Any:
     """A request or response as it may leave the process: without the key it was sent with."""
     if isinstance(value, httpx.Response):
         kept = [(name, text) for name, text in value.headers.multi_items() if not name.startswith("content-")]
-        content = value.content if value.is_closed else b""
-        copy = httpx.Response(value.status_code, headers=kept, content=content)
+        copy = httpx.Response(value.status_code, headers=kept, content=_without_key(value) if value.is_closed else b"")
         copy.request = httpx.Request(value.request.method, value.request.url)
         return copy
     if isinstance(value, httpx.Request):
@@ -363,8 +362,10 @@ def status_error(
         hint = f"{hint} The service asks to wait {retry_after:g} s."
     reason = f" {response.reason_phrase}" if response.reason_phrase else ""
     said = said_by_service(body) or "(no text)"
+    if len(said) > _EXCERPT_LENGTH:
+        said = f"{said[:_EXCERPT_LENGTH]}…"
     return cls(
-        f"{call} was answered {status}{reason}: {_excerpt(said, response)}{'' if said.endswith('.') else '.'}",
+        f"{call} was answered {status}{reason}: {said}{'' if said.endswith('.') else '.'}",
         hint=hint,
         request_id=request_id_of(body),
         error_code=code,
@@ -380,10 +381,17 @@ def status_error(
 
 def response_body(response: httpx.Response) -> Any:
     """The body as JSON, or as text where it is not JSON. Never raises."""
+    content = _without_key(response)
     try:
-        return pydantic_core.from_json(response.content)
+        return pydantic_core.from_json(content)
     except ValueError:
-        return response.content.decode("utf-8", errors="replace")
+        return content.decode("utf-8", errors="replace")
+
+
+def _without_key(response: httpx.Response) -> bytes:
+    """The body, safe to show: a page that echoes the request must not leak the key it was sent with."""
+    key = response.request.headers.get("Authorization", "").removeprefix("Bearer ").encode()
+    return response.content.replace(key, b"[api key]") if key else response.content
 
 
 def error_code_of(body: Any) -> str | None:
@@ -428,14 +436,6 @@ def _number(body: Any, key: str) -> int | None:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         return None
     return int(value)
-
-
-def _excerpt(text: str, response: httpx.Response) -> str:
-    """The start of a text that is safe to show: a page that echoes the request must not leak its key."""
-    key = response.request.headers.get("Authorization", "").removeprefix("Bearer ").strip()
-    if key:
-        text = text.replace(key, "[api key]")
-    return text if len(text) <= _EXCERPT_LENGTH else f"{text[:_EXCERPT_LENGTH]}…"
 
 
 def _other_hint(response: httpx.Response) -> str:

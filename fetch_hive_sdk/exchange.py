@@ -73,7 +73,7 @@ def run(operation: Operation[ResultT], settings: Settings) -> Exchange[ResultT]:
     try:
         result = operation.read(response.content)
     except ValueError as error:
-        raise _unexpected(operation, response, f"is not a JSON object ({error})") from error
+        raise _unexpected(operation, response, f"cannot be read: {error}") from error
     logger.debug("%s: request_id %s", operation.name, getattr(result, "request_id", None))
     return result
 
@@ -82,8 +82,7 @@ def open_stream(operation: Operation[Any], settings: Settings) -> Exchange[httpx
     """A call that ends with an open response, whose body is the stream of events."""
     response = yield from _accepted(operation, settings)
     if response.is_closed:  # the driver read it, because it is no stream
-        kind = response.headers.get("Content-Type", "without a content type")
-        raise _unexpected(operation, response, f"is {kind}, where a stream of events was asked for")
+        raise _unexpected(operation, response, "is not the stream of events that was asked for")
     return response
 
 
@@ -187,8 +186,9 @@ def _what_happened(settings: Settings, failure: Exception) -> tuple[str, str]:
 
 def _unexpected(operation: Operation[Any], response: httpx.Response, problem: str) -> UnexpectedResponseError:
     body = errors.response_body(response)
+    kind = response.headers.get("Content-Type", "no content type")
     return UnexpectedResponseError(
-        f"{operation.name} was answered {response.status_code}, and the body {problem}.",
+        f"{operation.name} was answered {response.status_code} ({kind}), and the body {problem}.",
         hint="It is in error.body as it came. A proxy may stand in between, or base_url be wrong."
         f" {MAY_HAVE_RUN_HINT if operation.starts_run else ''}".rstrip(),
         request_id=errors.request_id_of(body),

@@ -34,13 +34,11 @@ def build_request(
     client: httpx.Client | httpx.AsyncClient, operation: Operation[Any], settings: Settings
 ) -> httpx.Request:
     """The request of one attempt, on top of what the httpx client itself adds to its requests."""
-    headers = {
-        "Accept": "text/event-stream, application/json" if operation.streaming else "application/json",
-        "User-Agent": USER_AGENT,
-        **settings.default_headers,
-        "Authorization": f"Bearer {settings.api_key}",
-        "Content-Type": "application/json",
-    }
+    headers = httpx.Headers({"User-Agent": USER_AGENT})
+    headers.update(settings.default_headers)
+    headers["Accept"] = "text/event-stream, application/json" if operation.streaming else "application/json"
+    headers["Authorization"] = f"Bearer {settings.api_key}"
+    headers["Content-Type"] = "application/json"
     return client.build_request(
         operation.method,
         settings.base_url + operation.path,

@@ -153,7 +153,7 @@ def read_record(cls: type[Any], data: bytes, adapter: TypeAdapter[Any] | None = 
 def _read_tolerantly(cls: type[Any], data: bytes, adapter: TypeAdapter[Any] | None) -> Any:
     value = read_json(data)
     if not isinstance(value, dict):
-        raise ValueError("not a JSON object")
+        raise ValueError(f"it is JSON, but no object: {type(value).__name__}")
     fields = cast("dict[str, Any]", value)
     return make_tolerantly(cls.model_validate if adapter is None else adapter.validate_python, fields)
 

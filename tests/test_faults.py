@@ -260,7 +260,7 @@ async def test_a_redirect_is_not_followed(faulty: FaultyServer, make_client: Cal
     """A redirect is an error that names the new address; the key is sent nowhere else."""
     faulty.then(reply(307, Location="https://elsewhere.example/v1/prompt/invoke"))
     async with make_client(base_url=faulty.base_url) as client:
-        with pytest.raises(FetchHiveError, match="elsewhere.example") as caught:
+        with pytest.raises(FetchHiveError, match=r"elsewhere\.example") as caught:
             await invoke(client, "prompt")
     assert not caught.value.may_have_run
     assert 1 == len(faulty.requests)
