@@ -163,7 +163,7 @@ class CallbackVerifier:
 
     def __init__(self, secret: Secret | Iterable[Secret]) -> None:
         given = [secret] if isinstance(secret, (str, bytes, SecretStr, SecretBytes)) else secret
-        if not isinstance(given, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
+        if isinstance(given, Mapping) or not isinstance(given, Iterable):
             raise _bad_secret(f"a {type(secret).__name__} is not allowed")
         self._keys = tuple(_key(one) for one in given)
         if not self._keys:

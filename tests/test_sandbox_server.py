@@ -151,10 +151,11 @@ def test_a_server_can_be_given_its_port() -> None:
 def test_replies_run_side_by_side() -> None:
     """A reply that waits for another request does not keep that one from being answered."""
     sandbox = Sandbox()
-    second_came = threading.Event()
+    first_came, second_came = threading.Event(), threading.Event()
 
     @sandbox.workflow("first")
     def wait(inputs: dict[str, Any]) -> bool:
+        first_came.set()
         return second_came.wait(10)
 
     @sandbox.workflow("second")
@@ -169,6 +170,7 @@ def test_replies_run_side_by_side() -> None:
     with sandbox.serve() as server, http_client(server) as client:
         thread = threading.Thread(target=invoke_first)
         thread.start()
+        assert first_came.wait(10)
         assert client.post("/workflow/invoke", json={"deployment": "second", "variant": "v"}).status_code == 200
         thread.join()
     assert outputs == ["true"]
@@ -309,6 +311,14 @@ def test_waiting_for_callbacks_has_an_end() -> None:
             server.wait_for_callbacks(timeout=0.01)
     server.wait_for_callbacks()
     assert not any(callback.delivered for callback in sandbox.callbacks)
+
+
+def test_a_server_that_nobody_asked_has_nothing_to_wait_for() -> None:
+    """A block can be left, and waited in, as soon as it is entered."""
+    before = set(threading.enumerate())
+    with Sandbox().serve() as server:
+        server.wait_for_callbacks(timeout=0)
+    assert set(threading.enumerate()) == before
 
 
 def test_a_reset_drops_a_run_under_way() -> None:

@@ -46,7 +46,6 @@ class WebServer:
         app = Starlette(routes=[Mount("", app=self._answer)])
         config = uvicorn.Config(
             app,
-            loop="asyncio",
             http="h11",
             ws="none",
             lifespan="off",
