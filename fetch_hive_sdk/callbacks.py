@@ -13,11 +13,10 @@ import hmac
 from collections.abc import Iterable, Mapping
 from typing import Any, Union, cast
 
-import pydantic
 from pydantic import Field, SecretBytes, SecretStr
 
 from .errors import CallbackVerificationError, ConfigurationError
-from .results import AgentDelegation, Result, make_tolerantly, read_json
+from .results import AgentDelegation, Result, as_text, make_tolerantly, read_json
 
 __all__ = [
     "SIGNATURE_HEADER",
@@ -70,7 +69,7 @@ class CallbackEvent(Result, frozen=True):
         for name in names:
             value = self.data.get(name, self.get(name))
             if value is not None:
-                return value if isinstance(value, str) else pydantic.TypeAdapter(Any).dump_json(value).decode()
+                return as_text(value)
         return ""
 
 
@@ -113,7 +112,7 @@ class AgentDelegationEvent(CallbackEvent, frozen=True):
     @property
     def delegation(self) -> AgentDelegation:
         """The background work; whether it succeeded is in its `status`."""
-        return cast("AgentDelegation", make_tolerantly(AgentDelegation.model_validate, self.data))
+        return AgentDelegation.model_validate(self.data)
 
 
 class HiveAgentCompletedEvent(CallbackEvent, frozen=True):
@@ -162,10 +161,10 @@ class CallbackVerifier:
     """
 
     def __init__(self, secret: Secret | Iterable[Secret]) -> None:
-        given = [secret] if isinstance(secret, (str, bytes, SecretStr, SecretBytes)) else secret
+        given: Any = [secret] if isinstance(secret, (str, bytes, SecretStr, SecretBytes)) else secret
         if isinstance(given, Mapping) or not isinstance(given, Iterable):
             raise _bad_secret(f"a {type(secret).__name__} is not allowed")
-        self._keys = tuple(_key(one) for one in given)
+        self._keys = tuple(_key(one) for one in cast("Iterable[object]", given))
         if not self._keys:
             raise _bad_secret("no secret was passed")
         self._macs = [hmac.new(key, digestmod=hashlib.sha256) for key in self._keys]
@@ -339,7 +338,7 @@ def _unreadable_request(problem: str, hint: str) -> CallbackVerificationError:
 def _read_event(body: bytes) -> CallbackEvent:
     try:
         value = read_json(body)
-    except (ValueError, RecursionError):
+    except ValueError:
         value = None
     if not isinstance(value, dict):
         raise CallbackVerificationError(
@@ -351,7 +350,7 @@ def _read_event(body: bytes) -> CallbackEvent:
     subject, outcome = _subject_and_outcome(fields)
     cls = AgentDelegationEvent if subject == "agent.delegation" else _CLASSES.get((subject, outcome), CallbackEvent)
     event = cast("CallbackEvent", make_tolerantly(cls.model_validate, fields))
-    event._keep(fields)  # pyright: ignore[reportPrivateUsage]
+    event._keep(body)  # pyright: ignore[reportPrivateUsage]
     return event
 
 
@@ -359,8 +358,8 @@ def _subject_and_outcome(fields: Mapping[str, Any]) -> tuple[str, str]:
     """Who ended and how: from `event_type`, or for a body without one from the run's status."""
     words = str(fields.get("event_type") or "").lower().replace("-", "_").replace("hiveagent", "hive_agent").split(".")
     if words == [""]:
-        data = fields.get("data")
-        status = cast("Mapping[str, Any]", data if isinstance(data, dict) else fields).get("run_status")
+        data = cast("Any", fields.get("data"))
+        status = (data.get("run_status") if isinstance(data, dict) else None) or fields.get("run_status")  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
         return ("workflow", status.lower()) if isinstance(status, str) else ("", "")
     outcome = "cancelled" if words[-1] == "canceled" else words[-1]
     return ".".join(words[:-1]).replace("_run", "").removesuffix(".run"), outcome

@@ -10,7 +10,7 @@ from typing import Any, TypeVar, cast
 import anyio
 import httpx
 
-from .exchange import DeadlineExceeded, Exchange, Send, Sleep, Step
+from .exchange import DeadlineExceeded, Exchange, Send, Sleep, Step, is_event_stream
 from .http import AsyncPool, SyncPool, build_request
 
 __all__ = ["drive", "drive_async"]
@@ -119,5 +119,4 @@ async def _read_async(response: httpx.Response) -> None:
 
 def _stays_open(step: Send, response: httpx.Response) -> bool:
     """Whether the response is the stream of events that was asked for; else it is read at once."""
-    kind = response.headers.get("Content-Type", "text/event-stream")
-    return step.operation.streaming and response.is_success and kind.startswith("text/event-stream")
+    return step.operation.streaming and response.is_success and is_event_stream(response)

@@ -33,6 +33,7 @@ Each error says what happened, what that means and what to do next. All survive 
 from __future__ import annotations
 
 import math
+import re
 from datetime import datetime, timedelta, timezone
 from typing import Any, TypeVar
 
@@ -129,7 +130,12 @@ def _restore(cls: type[ErrorT], text: str, state: dict[str, Any]) -> ErrorT:
 def _picklable(value: Any) -> Any:
     """A request or response as it may leave the process: without the key it was sent with."""
     if isinstance(value, httpx.Response):
-        kept = [(name, text) for name, text in value.headers.multi_items() if not name.startswith("content-")]
+        key = _key_of(value)
+        kept = [
+            (name, text.replace(key, "[api key]") if key else text)
+            for name, text in value.headers.multi_items()
+            if not name.startswith("content-")
+        ]
         copy = httpx.Response(value.status_code, headers=kept, content=_without_key(value) if value.is_closed else b"")
         copy.request = httpx.Request(value.request.method, value.request.url)
         return copy
@@ -390,8 +396,13 @@ def response_body(response: httpx.Response) -> Any:
 
 def _without_key(response: httpx.Response) -> bytes:
     """The body, safe to show: a page that echoes the request must not leak the key it was sent with."""
-    key = response.request.headers.get("Authorization", "").removeprefix("Bearer ").encode()
-    return response.content.replace(key, b"[api key]") if key else response.content
+    key = _key_of(response)
+    return response.content.replace(key.encode(), b"[api key]") if key else response.content
+
+
+def _key_of(response: httpx.Response) -> str:
+    sent: str = response.request.headers.get("Authorization", "")
+    return sent.removeprefix("Bearer ")
 
 
 def error_code_of(body: Any) -> str | None:
@@ -405,14 +416,19 @@ def error_code_of(body: Any) -> str | None:
 
 def request_id_of(body: Any) -> str | None:
     """The run's id, if the body names one."""
+    if isinstance(body, str):  # JSON that was cut may still tell it
+        found = re.search(r"\breq_[0-9a-f]{32}\b", body)
+        return found.group() if found else None
     request_id: Any = body.get("request_id") if isinstance(body, dict) else None  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
     return request_id if isinstance(request_id, str) and request_id else None
 
 
 def said_by_service(body: Any) -> str:
-    """The service's own sentence from an error body: `message`, `error`, or the list `errors`."""
+    """The service's own sentence from an error body, or the words of a page that a proxy has sent instead."""
+    if isinstance(body, str):
+        return " ".join(re.sub(r"<[^<>]*>", " ", body).split())
     if not isinstance(body, dict):
-        return " ".join(str(body).split()) if isinstance(body, str) else ""
+        return ""
     texts: list[str] = []
     for key in ("error", "message", "errors"):
         value: Any = body.get(key)  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]

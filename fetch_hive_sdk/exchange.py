@@ -26,7 +26,7 @@ from .operations import Operation
 from .retries import RetryPolicy
 from .settings import Settings
 
-__all__ = ["DeadlineExceeded", "Exchange", "Send", "Sleep", "Step", "open_stream", "run"]
+__all__ = ["DeadlineExceeded", "Exchange", "Send", "Sleep", "Step", "is_event_stream", "open_stream", "run"]
 
 ResultT = TypeVar("ResultT")
 
@@ -44,7 +44,7 @@ _NEVER_SENT = (
 class Send:
     """Send the request once. Answer with the response, or with the exception that came instead.
 
-    The response is read to its end, except where `operation.streaming` and the status is a success.
+    The response is read to its end, except where it is the stream of events that was asked for.
     """
 
     operation: Operation[Any]
@@ -81,9 +81,15 @@ def run(operation: Operation[ResultT], settings: Settings) -> Exchange[ResultT]:
 def open_stream(operation: Operation[Any], settings: Settings) -> Exchange[httpx.Response]:
     """A call that ends with an open response, whose body is the stream of events."""
     response = yield from _accepted(operation, settings)
-    if response.is_closed:  # the driver read it, because it is no stream
+    if not is_event_stream(response):
         raise _unexpected(operation, response, "is not the stream of events that was asked for")
     return response
+
+
+def is_event_stream(response: httpx.Response) -> bool:
+    """Whether an answer is a stream of events; one without a content type is taken for it."""
+    kind: str = response.headers.get("Content-Type", "text/event-stream")
+    return kind.startswith("text/event-stream")
 
 
 def _accepted(operation: Operation[Any], settings: Settings) -> Exchange[httpx.Response]:
@@ -178,7 +184,8 @@ def _what_happened(settings: Settings, failure: Exception) -> tuple[str, str]:
         if "CERTIFICATE_VERIFY_FAILED" in str(failure):
             hint = "Its certificate is not trusted: set SSL_CERT_FILE to your company's CA, or check base_url."
             return f"{host} could not prove its identity{detail}", hint
-        return f"no connection to {host} could be made{detail}", "Check the network, the proxy and base_url."
+        hint = "Check base_url, the network and the proxy; if it is a sandbox, that it is running."
+        return f"no connection to {host} could be made{detail}", hint
     if isinstance(failure, httpx.DecodingError):
         return f"the answer's content encoding is broken{detail}", "A proxy in between may have changed it."
     return f"the connection to {host} broke before the whole answer was there{detail}", ""

@@ -24,6 +24,8 @@ __all__ = ["MetadataValue", "article", "encode", "flat", "mapping", "plain", "re
 
 MetadataValue = Union[str, int, float, bool, None]
 
+_MAX_DEPTH = 250  # as deep as the JSON writer goes
+_MASK = '"**********"'  # what pydantic writes for a secret
 _SEQUENCES = (list, tuple, set, frozenset, deque)
 
 
@@ -42,10 +44,7 @@ def plain(value: Any, path: str) -> Any:
     Raises:
         InvalidRequestError: Something in it has no honest JSON form; the message names its path and the fix.
     """
-    try:
-        return _plain(value, path, frozenset())
-    except RecursionError:
-        raise refused(path, "it is nested too deeply", "Pass a flatter value.") from None
+    return _plain(value, path, frozenset())
 
 
 def flat(path: str, metadata: Any) -> dict[str, MetadataValue]:
@@ -59,7 +58,7 @@ def flat(path: str, metadata: Any) -> dict[str, MetadataValue]:
         if not isinstance(key, str) or not key:
             raise refused(path, f"the key {key!r} is not allowed", "Keys are non-empty str.")
         if isinstance(value, (str, int, float)) or value is None:
-            flat[key] = plain(value, f"{path}.{key}")
+            flat[_text(key, path)] = plain(value, f"{path}.{key}")
             continue
         problem = f"{article(value)} is not allowed; metadata is flat: str, int, float, bool or None"
         raise refused(f"{path}.{key}", problem, "Pass several keys or a text; what the run works on goes to inputs.")
@@ -108,6 +107,8 @@ def _plain(value: Any, path: str, outer: frozenset[int]) -> Any:
 def _structure(value: Any, path: str, outer: frozenset[int]) -> Any:
     if id(value) in outer:
         raise refused(path, "it contains itself", "Pass a value without a cycle.")
+    if len(outer) >= _MAX_DEPTH:
+        raise refused(path.partition(".")[0].partition("[")[0], "it is nested too deeply", "Pass a flatter value.")
     outer |= {id(value)}
     if isinstance(value, BaseModel):
         return _model(value, path, outer)
@@ -119,7 +120,7 @@ def _structure(value: Any, path: str, outer: frozenset[int]) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         names = [field.name for field in dataclasses.fields(value)]
         return _object({name: getattr(value, name) for name in names}, path, outer)
-    return _leaf(value, path)
+    return _leaf(value, path, outer)
 
 
 def _object(value: Mapping[Any, Any], path: str, outer: frozenset[int]) -> dict[str, Any]:
@@ -133,36 +134,43 @@ def _object(value: Mapping[Any, Any], path: str, outer: frozenset[int]) -> dict[
 
 
 def _model(value: BaseModel, path: str, outer: frozenset[int]) -> Any:
-    # A model writes itself, by its own aliases and serializers; but by default it writes NaN as null.
-    if value.model_config.get("ser_json_inf_nan", "null") == "null":
-        _refuse_nan(value.model_dump(), path)
+    # A model writes itself, by its own aliases and serializers; but it would write NaN as null, and secrets masked.
     try:
-        dumped = value.model_dump(mode="json", by_alias=True)
-    except pydantic_core.PydanticSerializationError as error:
-        raise refused(path, f"{article(value)} cannot be written as JSON ({error})", "Pass plain values.") from error
-    return _plain(dumped, path, outer)
+        nulls_nan = value.model_config.get("ser_json_inf_nan", "null") == "null"
+        values = value.model_dump()
+        _refuse_lossy(values, path, kinds=(str, Decimal, float) if nulls_nan else (str, Decimal))
+        written = value.model_dump_json(by_alias=True)
+        if _MASK in written:
+            _refuse_lossy(values, path, kinds=(SecretStr, SecretBytes))
+    except InvalidRequestError:
+        raise
+    except (ValueError, TypeError) as error:
+        problem = f"{article(value)} cannot be written as JSON ({error})"
+        raise refused(path, problem, "Pass plain values.") from error
+    return _plain(pydantic_core.from_json(written), path, outer)
 
 
-def _refuse_nan(value: Any, path: str) -> None:
-    if isinstance(value, float):
-        _finite(value, path)
+def _refuse_lossy(value: Any, path: str, *, kinds: tuple[type, ...]) -> None:
+    if isinstance(value, kinds):
+        _plain(value, path, frozenset())
     elif isinstance(value, Mapping):
         for key, item in value.items():  # pyright: ignore[reportUnknownVariableType]
-            _refuse_nan(item, f"{path}.{key}")
+            _refuse_lossy(item, f"{path}.{key}", kinds=kinds)
     elif isinstance(value, _SEQUENCES):
         for index, item in enumerate(cast("Iterable[Any]", value)):
-            _refuse_nan(item, f"{path}[{index}]")
+            _refuse_lossy(item, f"{path}[{index}]", kinds=kinds)
 
 
-def _leaf(value: Any, path: str) -> Any:
+def _leaf(value: Any, path: str, outer: frozenset[int]) -> Any:
     if isinstance(value, Iterator):
         kind = article(cast("object", value))
         raise refused(path, f"{kind} can be read only once", "Pass list(...) of it.")
     try:
-        return pydantic_core.to_jsonable_python(value)
+        written = pydantic_core.to_jsonable_python(value)
     except (ValueError, TypeError):
         hint = "Pass str, numbers, bool, None, lists, dicts, or what pydantic can write as JSON."
         raise refused(path, f"{article(value)} has no JSON form", hint) from None
+    return _plain(written, path, outer)
 
 
 def _text(value: str, path: str) -> str:
@@ -173,7 +181,7 @@ def _text(value: str, path: str) -> str:
         raise refused(
             path, "the text has half a surrogate pair in it", 'Clean it with text.encode("utf-8", "replace").decode().'
         ) from None
-    return str(value)
+    return str.__str__(value)  # not str(): an enum that is a str has a text of its own
 
 
 def _finite(value: float, path: str) -> float:

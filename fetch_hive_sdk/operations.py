@@ -171,7 +171,7 @@ def invoke_agent(
     """POST /agent/invoke."""
     body: dict[str, Any] = {
         "agent": _name("agent", agent),
-        "message": _text("message", message),
+        "message": _filled("message", message, "Pass what to say to the agent."),
         "streaming": streaming,
         "thread_id": _optional_text("thread_id", thread_id) or None,
         "messages": _messages(messages),
@@ -195,9 +195,13 @@ def _encoded(body: dict[str, Any]) -> bytes:
 
 
 def _name(field_name: str, value: object) -> str:
+    return _filled(field_name, value, f"Pass the {field_name} as the dashboard shows it.")
+
+
+def _filled(field_name: str, value: object, hint: str) -> str:
     text = _text(field_name, value)
     if not text.strip():
-        raise refused(field_name, "it is empty", f"Pass the {field_name} as the dashboard shows it.")
+        raise refused(field_name, "it is empty", hint)
     return text
 
 
@@ -351,7 +355,7 @@ def _callback_url(path: str, value: object) -> str:
 def _url(path: str, value: object) -> httpx.URL:
     # The URL is not quoted in any message: its query may be a secret.
     try:
-        url = httpx.URL(_text(path, value))
+        url = httpx.URL(_filled(path, value, "Pass an absolute https URL."))
     except (httpx.InvalidURL, UnicodeError):
         raise refused(path, "this is not a URL", "Pass an absolute https URL.") from None
     if not url.host or not url.scheme:

@@ -70,7 +70,10 @@ class Record(BaseModel, Mapping[str, Any], frozen=True):
         """The JSON as it came, parsed when a key is first asked for. Never handed out itself."""
         json = self._json
         if json is None:  # made by hand, in a test perhaps
-            return self.model_dump(mode="json", exclude_unset=True)
+            secrets = {
+                name: field.get_secret_value() for name, field in super().__iter__() if isinstance(field, SecretStr)
+            }
+            return {**self.model_dump(mode="json", exclude_unset=True), **secrets}
         if isinstance(json, bytes):
             json = cast("dict[str, Any]", read_json(json))
             self._keep(json)
@@ -99,7 +102,9 @@ class Record(BaseModel, Mapping[str, Any], frozen=True):
             return type(self) is type(other) and self._fields() == other._fields()
         return self._fields() == other if isinstance(other, Mapping) else NotImplemented
 
-    __hash__ = None  # type: ignore[assignment]  # equal to a dict, so no more hashable than one
+    def __hash__(self) -> int:
+        # None would do, but pydantic gives frozen classes without this method a hash of their own.
+        raise TypeError(f"unhashable type: {type(self).__name__!r}, as it is equal to a dict")
 
 
 class Part(Record, frozen=True):
@@ -108,14 +113,16 @@ class Part(Record, frozen=True):
     @model_validator(mode="wrap")
     @classmethod
     def _keep_json(cls, value: Any, handler: Callable[[Any], Self]) -> Self:
-        part = handler(cls._normalized(value))
-        if isinstance(value, dict):
-            part._keep(cast("dict[str, Any]", value))
+        if not isinstance(value, dict):
+            return handler(value)
+        fields = cast("dict[str, Any]", value)
+        part: Self = make_tolerantly(handler, cls._normalized(fields))
+        part._keep(deepcopy(fields))
         return part
 
     @classmethod
-    def _normalized(cls, value: Any) -> Any:
-        return value
+    def _normalized(cls, fields: dict[str, Any]) -> dict[str, Any]:
+        return fields
 
 
 class Result(Record, frozen=True):
@@ -155,51 +162,54 @@ def _read_tolerantly(cls: type[Any], data: bytes, adapter: TypeAdapter[Any] | No
     if not isinstance(value, dict):
         raise ValueError(f"it is JSON, but no object: {type(value).__name__}")
     fields = cast("dict[str, Any]", value)
-    return make_tolerantly(cls.model_validate if adapter is None else adapter.validate_python, fields)
+    if adapter is None:
+        return make_tolerantly(cls.model_validate, fields)
+    return make_tolerantly(adapter.validate_python, fields, tagged=True)
 
 
-def make_tolerantly(validate: Callable[[Any], Any], fields: dict[str, Any]) -> Any:
-    """Make a record from JSON values, giving up what does not fit rather than the whole."""
-    as_text: set[str] = set()
+def make_tolerantly(validate: Callable[[Any], Any], fields: dict[str, Any], *, tagged: bool = False) -> Any:
+    """Make a record from JSON values, giving up a field that does not fit rather than the whole.
+
+    Args:
+        validate: Makes the record, or raises `ValidationError`.
+        fields: The JSON object.
+        tagged: Whether the tag of a union stands before the field's name in the paths of errors.
+    """
+    tried: set[str] = set()
     while True:
         try:
             return validate(fields)
         except ValidationError as error:
-            # A tag of the union stands before the field's name in the path.
-            odd = {str(name) for problem in error.errors() for name in problem["loc"] if name in fields}
+            odd = {str(problem["loc"][tagged]) for problem in error.errors()}
             # A text that came as an object, a number or a list is given as JSON text; what fits no way is left out.
             fields = {
-                name: _json_text(field) if name in odd else field
+                name: as_text(field) if name in odd else field
                 for name, field in fields.items()
-                if name not in odd & as_text and not (name in odd and field is None)
+                if name not in odd & tried and not (name in odd and field is None)
             }
-            as_text |= odd
+            tried |= odd
 
 
 def read_json(data: bytes) -> Any:
     """Parse JSON as leniently as a paid answer deserves: a BOM, stray bytes and lone surrogates are survived.
 
     Raises:
-        ValueError: It is not JSON.
+        ValueError: It is not JSON, or nested deeper than any answer.
     """
     try:
         return pydantic_core.from_json(data)
     except ValueError:
-        text = data.decode("utf-8-sig", errors="replace")
         try:
-            return _without_lone_surrogates(json.loads(text))
+            value = json.loads(data.decode("utf-8-sig", errors="replace"))
+            cleaned = json.dumps(value, ensure_ascii=False).encode("utf-16", "surrogatepass")
         except RecursionError:
-            raise ValueError("the JSON is nested too deeply") from None
+            raise ValueError("it is nested too deeply") from None
+        return pydantic_core.from_json(cleaned.decode("utf-16", "replace"))
 
 
-def _without_lone_surrogates(value: Any) -> Any:
-    return json.loads(
-        json.dumps(value, ensure_ascii=False).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    )
-
-
-def _json_text(value: Any) -> str:
-    return pydantic_core.to_json(value, inf_nan_mode="constants").decode()
+def as_text(value: Any) -> str:
+    """A JSON value as text: a text as it is, all else as JSON."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 class Usage(Part, frozen=True):
@@ -222,10 +232,8 @@ class Usage(Part, frozen=True):
     total_tokens: int | None = None
 
     @classmethod
-    def _normalized(cls, value: Any) -> Any:
-        if not isinstance(value, dict):
-            return value
-        flat = cast("dict[str, Any]", value).copy()
+    def _normalized(cls, fields: dict[str, Any]) -> dict[str, Any]:
+        flat = fields.copy()
         for key, older, part in (
             ("prompt_tokens", "input_tokens", "cached_tokens"),
             ("completion_tokens", "output_tokens", "reasoning_tokens"),
@@ -235,7 +243,7 @@ class Usage(Part, frozen=True):
                 counts = cast("dict[str, Any]", count)
                 flat[key] = counts.get("total_tokens")
                 flat.setdefault(part, counts.get(part))
-            else:
+            elif count is not None:
                 flat[key] = count
         return flat
 
@@ -431,6 +439,9 @@ class WorkflowRun(Result, frozen=True):
 
     def callback_verifier(self) -> CallbackVerifier:
         """A verifier for this run's signed callback.
+
+        A short run may call back before this reply has been read: let the handler keep the raw body and
+        headers until the secret is known, or verify with the deployment's signing secret from the start.
 
         Raises:
             FetchHiveError: The run has no `webhook_secret`, because it was invoked without callback delivery.

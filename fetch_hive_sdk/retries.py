@@ -75,8 +75,7 @@ class RetryPolicy:
         """
         if retry_after is not None:
             return retry_after
-        # ldexp, not **: a float power overflows long before an attempt number does.
-        doubled = min(self.max_delay, math.ldexp(self.initial_delay, min(attempt - 1, 1000)))
+        doubled = min(self.max_delay, self.initial_delay * 2.0 ** min(attempt - 1, 60))
         return doubled * (1 - jitter() / 2)
 
 

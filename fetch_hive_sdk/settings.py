@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from .errors import ConfigurationError
+from .errors import ConfigurationError, InvalidRequestError
 from .jsonable import article, flat
 from .retries import RetryPolicy
 
@@ -73,8 +73,11 @@ class Settings:
             timeout=self.timeout if timeout is None else _timeout(timeout),
             idle_timeout=self.idle_timeout if idle_timeout is None else _seconds("idle_timeout", idle_timeout),
             retry_policy=policy if max_retries is None else replace(policy, max_retries=max_retries),
-            default_headers={**self.default_headers, **_headers(default_headers or {})},
-            default_metadata={**self.default_metadata, **flat("default_metadata", default_metadata or {})},
+            default_headers={**self.default_headers, **_headers({} if default_headers is None else default_headers)},
+            default_metadata={
+                **self.default_metadata,
+                **_metadata({} if default_metadata is None else default_metadata),
+            },
         )
 
     @property
@@ -124,10 +127,10 @@ def _base_url(value: object) -> str:
         url = httpx.URL(value.strip())
     except (httpx.InvalidURL, UnicodeError) as error:
         raise ConfigurationError("base_url: this is not a URL.", hint=hint) from error
+    # Never quoted: it may have a password or another secret in it.
     if url.scheme not in ("http", "https") or not url.host:
-        raise ConfigurationError(f"base_url: {value!r} is not an absolute http(s) URL.", hint=hint)
-    if url.userinfo or url.query or url.fragment:
-        # Not quoted: a user, a password or a query may be a secret.
+        raise ConfigurationError("base_url: this is not an absolute http(s) URL.", hint=hint)
+    if any(mark in value for mark in "@?#"):
         raise ConfigurationError("base_url: it has a user, a query or a fragment in it.", hint=hint)
     return str(url).rstrip("/")
 
@@ -144,6 +147,13 @@ def _seconds(name: str, value: object) -> float:
             hint='Pass seconds as a number above 0; float("inf") means no limit.',
         )
     return float(value)
+
+
+def _metadata(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
+    try:
+        return flat("default_metadata", metadata)
+    except InvalidRequestError as error:
+        raise ConfigurationError(error.message, hint=error.hint) from None
 
 
 def _headers(headers: object) -> dict[str, str]:

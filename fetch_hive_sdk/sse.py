@@ -64,6 +64,7 @@ class SSEDecoder:
         if self._at_start:
             self._at_start = False
             line = line.removeprefix(_BOM)
+        self._check_size(len(line))
         if not line:
             if not self._data:
                 return None

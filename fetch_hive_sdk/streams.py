@@ -26,11 +26,13 @@ from .errors import (
     StreamFailedError,
     StreamIdleTimeoutError,
     StreamInterruptedError,
+    error_code_of,
 )
 from .events import ArtifactEvent, ErrorEvent, ResponseEvent, StreamEvent, ToolEvent, UsageEvent, read_event
 from .exchange import open_stream
 from .http import AsyncPool, SyncPool
 from .operations import Operation
+from .results import as_text
 from .settings import Settings
 from .sse import EventTooLargeError, SSEDecoder
 
@@ -133,9 +135,9 @@ class StreamReader(Generic[ResultT]):
         elif isinstance(event, ToolEvent):
             self._answer.setdefault("tool_calls", []).append(_tool_call(event))
         elif isinstance(event, ArtifactEvent):
-            self._answer.setdefault("artifacts", []).append(event.get("artifact"))
+            self._answer.setdefault("artifacts", []).extend([event["artifact"]] if event.artifact else [])
         elif isinstance(event, UsageEvent):
-            self._answer.update((name, value) for name, value in event.items() if name != "type")
+            self._answer.update((name, value) for name, value in event.items() if name not in ("type", "request_id"))
             self.complete = True
         elif isinstance(event, ErrorEvent):
             self._failed_with = event
@@ -151,7 +153,7 @@ class StreamReader(Generic[ResultT]):
                     hint="What had come until then is in error.partial. The run was started and may be billed.",
                     partial=self.result(),
                     request_id=self.request_id,
-                    error_code=event.error_code or event.get("code"),
+                    error_code=error_code_of(event.to_dict()),
                     body=event.to_dict(),
                     may_have_run=True,
                 )
@@ -178,9 +180,7 @@ class StreamReader(Generic[ResultT]):
 
 def _tool_call(event: ToolEvent) -> dict[str, Any]:
     """A tool event as the plain answer lists it, where the input is JSON text."""
-    given = event.tool_input
-    text = given if isinstance(given, str) else pydantic_core.to_json(given, inf_nan_mode="constants").decode()
-    return {"tool_name": event.tool, "tool_input": text, "observation": event.observation}
+    return {"tool_name": event.tool, "tool_input": as_text(event.tool_input), "observation": event.observation}
 
 
 class _StreamState(Generic[ResultT]):

@@ -1,0 +1,60 @@
+"""Receive signed callbacks of Fetch Hive in Flask.
+
+pip install flask fetch-hive-sdk
+export FETCH_HIVE_WEBHOOK_SECRET=...          # "Signing secret" of the deployment
+python examples/flask_callback.py             # or: flask --app flask_callback run
+"""
+
+import os
+from threading import Lock
+
+from flask import Flask, request
+
+from fetch_hive_sdk import (
+    AgentCompletedEvent,
+    AgentFailedEvent,
+    CallbackEvent,
+    CallbackVerificationError,
+    CallbackVerifier,
+    WorkflowCompletedEvent,
+    WorkflowFailedEvent,
+)
+
+app = Flask(__name__)
+verifier = CallbackVerifier(os.environ["FETCH_HIVE_WEBHOOK_SECRET"])
+
+# A callback may come twice. With more than one process, use a table with a unique key instead of this set.
+handled: set[tuple[str, str]] = set()
+one_at_a_time = Lock()
+
+
+@app.post("/callback")
+def callback() -> tuple[str, int]:
+    try:
+        # The raw bytes: JSON that was parsed and written again has another signature.
+        event = verifier.unwrap(request.get_data(), request.headers)
+    except CallbackVerificationError:
+        return "", 400
+
+    key = (event.request_id, event.event_type)
+    with one_at_a_time:
+        if key not in handled:
+            handle(event)  # keep it short: the answer should be fast, so give long work to your task queue
+            handled.add(key)
+    return "", 204
+
+
+def handle(event: CallbackEvent) -> None:
+    match event:
+        case WorkflowCompletedEvent():
+            print(f"{event.request_id} completed: {event.output}", flush=True)
+        case AgentCompletedEvent():
+            print(f"{event.request_id} answered: {event.response}", flush=True)
+        case WorkflowFailedEvent() | AgentFailedEvent():
+            print(f"{event.request_id} failed: {event.error}", flush=True)
+        case _:
+            print(f"{event.request_id} sent {event.event_type}: {event.data}", flush=True)
+
+
+if __name__ == "__main__":
+    app.run(port=int(os.environ.get("PORT", "5000")))
