@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
 from typing import Any, TypeVar, cast
 
 import anyio
 import httpx
 
-from .exchange import DeadlineExceeded, Exchange, Send, Sleep, Step, is_event_stream
+from .deadlines import DeadlineExceeded, keep_deadlines, waits_end_at
+from .exchange import Exchange, Send, Sleep, Step, is_event_stream
 from .http import AsyncPool, SyncPool, build_request
 
 __all__ = ["drive", "drive_async"]
@@ -37,46 +37,24 @@ def _perform(step: Step, pool: SyncPool) -> httpx.Response | Exception | None:
         time.sleep(step.seconds)
         return None
     client = pool.client()
-    deadline = time.monotonic() + step.settings.attempt_limit
-    try:
-        request = build_request(client, step.operation, step.settings)
-        response = client.send(request, stream=True, follow_redirects=False)
-        if not _stays_open(step, response):
-            _read(response, deadline)
-        return response
-    except _FAILURES as failure:
-        return failure
+    with waits_end_at(time.monotonic() + step.settings.attempt_limit):
+        try:
+            request = build_request(client, step.operation, step.settings)
+            request.extensions.setdefault("trace", keep_deadlines)
+            response = client.send(request, stream=True, follow_redirects=False)
+            if not _stays_open(step, response):
+                _read(response)
+            return response
+        except _FAILURES as failure:
+            return failure
 
 
-def _read(response: httpx.Response, deadline: float) -> None:
-    stream = response.stream
-    assert isinstance(stream, httpx.SyncByteStream)
-    if deadline < math.inf:
-        # What is left of the attempt's time bounds each wait for the body, and the check bounds their sum.
-        response.request.extensions["timeout"]["read"] = max(deadline - time.monotonic(), 0.001)
-        response.stream = _Bounded(stream, deadline)
+def _read(response: httpx.Response) -> None:
     try:
         response.read()
     except BaseException:
         response.close()
         raise
-
-
-class _Bounded(httpx.SyncByteStream):
-    """A body that has to be complete at a point of time, however slowly its bytes drip in."""
-
-    def __init__(self, stream: httpx.SyncByteStream, deadline: float) -> None:
-        self._stream = stream
-        self._deadline = deadline
-
-    def __iter__(self) -> Iterator[bytes]:
-        for chunk in self._stream:
-            if time.monotonic() > self._deadline:
-                raise DeadlineExceeded
-            yield chunk
-
-    def close(self) -> None:
-        self._stream.close()
 
 
 async def drive_async(exchange: Exchange[ResultT], pool: AsyncPool) -> ResultT:

@@ -14,6 +14,7 @@ from typing import Any, TypeVar, Union
 import httpx
 
 from . import errors, retries
+from .deadlines import DeadlineExceeded
 from .errors import (
     MAY_HAVE_RUN_HINT,
     APIConnectionError,
@@ -26,7 +27,7 @@ from .operations import Operation
 from .retries import RetryPolicy
 from .settings import Settings
 
-__all__ = ["DeadlineExceeded", "Exchange", "Send", "Sleep", "Step", "is_event_stream", "open_stream", "run"]
+__all__ = ["Exchange", "Send", "Sleep", "Step", "is_event_stream", "open_stream", "run"]
 
 ResultT = TypeVar("ResultT")
 
@@ -56,10 +57,6 @@ class Sleep:
     """Wait for so many seconds. Answer with None."""
 
     seconds: float
-
-
-class DeadlineExceeded(Exception):
-    """The driver's word that an attempt took longer than `timeout` as a whole."""
 
 
 Step = Union[Send, Sleep]

@@ -10,6 +10,7 @@ import math
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Generator, Iterator
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
@@ -18,6 +19,7 @@ import httpx
 import pydantic_core
 from typing_extensions import Self
 
+from .deadlines import DeadlineExceeded, waits_end_at
 from .drivers import drive, drive_async
 from .errors import (
     MAY_HAVE_RUN_HINT,
@@ -40,7 +42,7 @@ __all__ = ["AsyncStream", "Stream"]
 
 ResultT = TypeVar("ResultT")
 
-# How long an async stream waits for the connection's end after the last event, so that it can be used again.
+# How long a stream waits for the connection's end after the last event, so that it can be used again.
 _DRAIN_SECONDS = 1.0
 
 
@@ -308,27 +310,24 @@ class Stream(_StreamState[ResultT]):
 
     def _read_until_event(self) -> None:
         idle_timeout = self._settings.idle_timeout
-        started = time.monotonic()
         try:
-            while not self._reader.pending:
-                self._reader.feed(next(self._chunks))
+            with waits_end_at(time.monotonic() + idle_timeout):
                 # Comments keep the connection alive, but they are no events: they do not end the wait.
-                if not self._reader.pending and time.monotonic() - started > idle_timeout:
-                    self._reader.idle(idle_timeout)
+                while not self._reader.pending:
+                    self._reader.feed(next(self._chunks))
         except StopIteration:
             self._reader.end()
-        except httpx.TimeoutException:
+        except (httpx.TimeoutException, DeadlineExceeded):
             self._reader.idle(idle_timeout)
         except (httpx.HTTPError, httpx.StreamError, OSError) as failure:
             self._reader.end(failure)
 
     def _drain(self) -> None:
         """Read to the end of the body, so that its connection can be used again."""
-        try:
+        until = time.monotonic() + _DRAIN_SECONDS
+        with suppress(httpx.HTTPError, httpx.StreamError, OSError, DeadlineExceeded), waits_end_at(until):
             for _ in self._chunks:
                 pass
-        except (httpx.HTTPError, httpx.StreamError, OSError):
-            pass
         self.close()
 
 
@@ -440,12 +439,12 @@ class AsyncStream(_StreamState[ResultT]):
 
     async def _drain(self) -> None:
         """Read to the end of the body, so that its connection can be used again."""
-        with anyio.move_on_after(_DRAIN_SECONDS):
-            try:
-                while self._chunks is not None:
-                    await self._chunks.__anext__()
-            except (StopAsyncIteration, httpx.HTTPError, httpx.StreamError, OSError):
-                pass
+        with (
+            anyio.move_on_after(_DRAIN_SECONDS),
+            suppress(StopAsyncIteration, httpx.HTTPError, httpx.StreamError, OSError),
+        ):
+            while self._chunks is not None:
+                await self._chunks.__anext__()
         await self.aclose()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import socket
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -236,24 +237,39 @@ async def test_a_broken_content_encoding_is_an_error(faulty: FaultyServer, make_
     assert 1 == len(faulty.requests)
 
 
+def drip_then_silence(exchange: Exchange) -> None:
+    exchange.send(ENDLESS_BODY + b" ")
+    exchange.pause(0.2)
+    exchange.send(b" ")
+    exchange.wait_for_hang_up()
+
+
+ENDLESS_BODY = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 99999999\r\n\r\n"
+
+
 @pytest.mark.parametrize(
-    "head",
+    "slow",
     [
-        pytest.param(
-            b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 9999999\r\n\r\n", id="body"
-        ),
+        pytest.param(drip(ENDLESS_BODY, b" ", every=0.01), id="a body that drips"),
+        pytest.param(drip(ENDLESS_BODY, b" " * 1000, every=0), id="a body without end"),
+        pytest.param(drip(b"HTTP/1.1 200 OK\r\nX-Slow: ", b"x", every=0.01), id="headers that drip"),
+        pytest.param(drip(b"", b"HTTP/1.1 103 Early Hints\r\n\r\n", every=0.01), id="early hints without end"),
+        pytest.param(drip_then_silence, id="drips, then silence"),
     ],
 )
 async def test_a_dripping_answer_ends_at_the_timeout(
-    head: bytes, faulty: FaultyServer, make_client: Callable[..., Any]
+    slow: Step, faulty: FaultyServer, make_client: Callable[..., Any]
 ) -> None:
-    """Bytes that keep coming do not extend the whole attempt's timeout."""
-    faulty.then(drip(head, b" ", every=0.01))
+    """Bytes that keep coming do not extend the timeout of the whole attempt, on a new or a kept connection."""
+    faulty.then(json_reply(ANSWER), slow)
     async with make_client(base_url=faulty.base_url, timeout=0.3) as client:
+        await invoke(client, "prompt")
+        started = time.monotonic()
         with pytest.raises(APITimeoutError) as caught:
             await invoke(client, "prompt")
+        assert time.monotonic() - started < 5  # a hang, and no measure of speed
     assert caught.value.may_have_run
-    assert 1 == len(faulty.requests)
+    assert (2, 1) == (len(faulty.requests), faulty.connections)
 
 
 async def test_a_redirect_is_not_followed(faulty: FaultyServer, make_client: Callable[..., Any]) -> None:
