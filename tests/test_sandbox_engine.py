@@ -741,11 +741,17 @@ def test_repr_tells_no_secret() -> None:
     assert "_private" not in repr((sandbox, sandbox.engine, reply, sandbox.runs, sandbox.callbacks))
 
 
-@pytest.mark.parametrize("options", [{"api_key": ""}, {"deliver_to": "example.com"}])
+@pytest.mark.parametrize("options", [{"api_key": ""}, {"deliver_to": "example.com"}, {"choices": "hex"}])
 def test_wrong_options_are_told_at_once(options: dict[str, Any]) -> None:
-    """An empty key, and a text where a list of hosts belongs, are configuration errors."""
+    """An empty key, a text where a list of hosts belongs, and choices that are none, are configuration errors."""
     with pytest.raises(ConfigurationError, match=next(iter(options))):
         Sandbox(**options)
+
+
+def test_an_empty_webhook_secret_is_refused() -> None:
+    """A deployment cannot be given an empty secret, with which anybody could sign."""
+    with pytest.raises(ConfigurationError, match="secret is empty"):
+        Sandbox().workflow("w", reply="x", secret="")
 
 
 @pytest.mark.parametrize(

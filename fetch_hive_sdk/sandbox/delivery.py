@@ -8,6 +8,7 @@ import anyio
 import httpx
 from typing_extensions import Self
 
+from ..http import tls_context
 from .addresses import is_loopback
 from .engine import Engine
 from .runs import Callback, CallbackAttempt
@@ -33,6 +34,7 @@ class Delivery:
         self._engine = engine
         self._allowed_hosts = frozenset(host.lower() for host in allowed_hosts)
         self._http = httpx.AsyncClient(
+            verify=tls_context(),
             trust_env=False,
             follow_redirects=False,
             headers={"User-Agent": "fetch-hive-sandbox"},

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, Union, overload
 import httpx
 
 from ..errors import ConfigurationError
+from ..jsonable import article
 from .choices import DEFAULT_CHOICES, Choices
 from .engine import Engine
 from .ids import new_request_id
@@ -67,7 +68,7 @@ class Sandbox:
         engine: What answers. `engine.handle` takes requests from any other door you may need.
 
     Raises:
-        ConfigurationError: `api_key` is empty, or `deliver_to` a single text.
+        ConfigurationError: `api_key` is empty, `deliver_to` a single text, or `choices` no `Choices`.
     """
 
     def __init__(
@@ -84,6 +85,8 @@ class Sandbox:
             raise ConfigurationError("api_key is empty.", hint="Pass None to accept any key.")
         if isinstance(deliver_to, str):
             raise ConfigurationError("deliver_to is one text.", hint="Pass a list of hosts.")
+        if not isinstance(choices, Choices):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigurationError(f"choices: {article(choices)} is not allowed.", hint="Pass a Choices(...).")
         self.engine = Engine(
             api_key=api_key, lenient=lenient, choices=choices, clock=clock, new_request_id=new_request_id
         )
@@ -113,7 +116,8 @@ class Sandbox:
 
         Args:
             deployment: The deployment's name.
-            reply: A text, an `Answer`, a JSON value, or a function of the inputs that returns one of these.
+            reply: A text, an `Answer`, a JSON value other than None, or a function of the inputs that returns
+                one of these.
             variant: The one variant this reply is for. Default: all that have none of their own.
 
         Raises:
@@ -141,14 +145,18 @@ class Sandbox:
 
         Args:
             deployment: The deployment's name.
-            reply: A text, an `Answer`, a JSON value, or a function of the inputs that returns one of these.
+            reply: A text, an `Answer`, a JSON value other than None, or a function of the inputs that returns
+                one of these.
             variant: The one variant this reply is for. Default: all that have none of their own.
             secret: The deployment's webhook secret, which signs its callbacks. Default: one the sandbox
                 makes.
 
         Raises:
+            ConfigurationError: `secret` is empty.
             InvalidRequestError: The reply has no JSON form.
         """
+        if secret == "":
+            raise ConfigurationError("secret is empty.", hint="Leave it out to have one made.")
         if secret is not None:
             self.engine.set_secret(deployment, secret)
         return self._register("workflow", deployment, variant, reply)
@@ -162,7 +170,8 @@ class Sandbox:
 
         Args:
             agent: The agent's id.
-            reply: A text, an `Answer`, a JSON value, or a function of the message that returns one of these.
+            reply: A text, an `Answer`, a JSON value other than None, or a function of the message that returns
+                one of these.
 
         Raises:
             InvalidRequestError: The reply has no JSON form.
