@@ -18,7 +18,7 @@ check: .venv/ready-test .venv/ready-check  ## lint, format, types
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 docs: .venv/ready-docs  ## build the documentation into site/; a warning is an error
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 bench: .venv/ready-package  ## time a call beside plain httpx, as ratios in one run
 	$(BIN)/python benchmarks/calls.py

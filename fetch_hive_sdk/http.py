@@ -6,6 +6,7 @@ import os
 import platform
 import ssl
 import threading
+from abc import ABC, abstractmethod
 from functools import lru_cache
 from typing import Any, Generic, TypeVar, Union
 
@@ -48,7 +49,7 @@ def build_request(
     )
 
 
-class Pool(Generic[ClientT]):
+class Pool(ABC, Generic[ClientT]):
     """The connections of one SDK client and of all its `with_options` copies.
 
     An own httpx client is built at the first call and anew after a fork, whose child must not use its
@@ -86,8 +87,9 @@ class Pool(Generic[ClientT]):
                 self._own, self._process = self._build(), os.getpid()
             return self._own
 
+    @abstractmethod
     def _build(self) -> ClientT:
-        raise NotImplementedError
+        """Make the own httpx client."""
 
     def _take_own(self) -> ClientT | None:
         """Mark the pool closed and hand out the own client of this process, for closing."""

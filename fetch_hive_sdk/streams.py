@@ -35,7 +35,7 @@ from .exchange import open_stream
 from .http import AsyncPool, SyncPool
 from .operations import Operation
 from .results import as_text
-from .settings import Settings
+from .settings import DEFAULT_IDLE_TIMEOUT, Settings
 from .sse import EventTooLargeError, SSEDecoder
 
 __all__ = ["AsyncStream", "Stream"]
@@ -45,12 +45,15 @@ ResultT = TypeVar("ResultT")
 # How long a stream waits for the connection's end after the last event, so that it can be used again.
 _DRAIN_SECONDS = 1.0
 
+_FAILURES = (httpx.HTTPError, httpx.StreamError, OSError, DeadlineExceeded)
+
 
 class StreamReader(Generic[ResultT]):
     """The state of one stream, without I/O: bytes are fed, events come out, an end is judged."""
 
-    def __init__(self, operation: Operation[ResultT]) -> None:
+    def __init__(self, operation: Operation[ResultT], idle_timeout: float = DEFAULT_IDLE_TIMEOUT) -> None:
         self._operation = operation
+        self._idle_timeout = idle_timeout
         self._decoder = SSEDecoder()
         self._events: deque[StreamEvent | StreamError] = deque()
         self._failed_with: ErrorEvent | None = None
@@ -97,15 +100,12 @@ class StreamReader(Generic[ResultT]):
         return event
 
     def end(self, failure: Exception | None = None) -> None:
-        """Judge the end of the bytes: complete, or cut."""
+        """Judge the end of the bytes, or the failure that ended them: complete, or cut."""
         if not self.ended and not self.complete:
-            self._interrupt("the connection broke" if failure else "it ended without its last event", failure)
-        self.ended = True
-
-    def idle(self, seconds: float) -> None:
-        """Judge that no event came for so long."""
-        if not self.complete:
-            self._interrupt(f"no event came for {seconds:g} s", kind=StreamIdleTimeoutError)
+            if isinstance(failure, (httpx.TimeoutException, DeadlineExceeded)):
+                self._interrupt(f"no event came for {self._idle_timeout:g} s", failure, StreamIdleTimeoutError)
+            else:
+                self._interrupt("the connection broke" if failure else "it ended without its last event", failure)
         self.ended = True
 
     def result(self) -> ResultT:
@@ -191,7 +191,7 @@ class _StreamState(Generic[ResultT]):
     def __init__(self, operation: Operation[ResultT], settings: Settings) -> None:
         self._operation = operation
         self._settings = settings
-        self._reader = StreamReader(operation)
+        self._reader = StreamReader(operation, settings.idle_timeout)
         self._response: httpx.Response | None = None
         self._opened = False
         self._left_early = False
@@ -246,7 +246,7 @@ class Stream(_StreamState[ResultT]):
     def __init__(self, operation: Operation[ResultT], settings: Settings, pool: SyncPool) -> None:
         super().__init__(operation, settings)
         self._pool = pool
-        self._chunks: Iterator[bytes] = iter(())
+        self._chunks: Iterator[bytes]
 
     def __enter__(self) -> Self:
         self._open()
@@ -317,15 +317,13 @@ class Stream(_StreamState[ResultT]):
                     self._reader.feed(next(self._chunks))
         except StopIteration:
             self._reader.end()
-        except (httpx.TimeoutException, DeadlineExceeded):
-            self._reader.idle(idle_timeout)
-        except (httpx.HTTPError, httpx.StreamError, OSError) as failure:
+        except _FAILURES as failure:
             self._reader.end(failure)
 
     def _drain(self) -> None:
         """Read to the end of the body, so that its connection can be used again."""
         until = time.monotonic() + _DRAIN_SECONDS
-        with suppress(httpx.HTTPError, httpx.StreamError, OSError, DeadlineExceeded), waits_end_at(until):
+        with suppress(*_FAILURES), waits_end_at(until):
             for _ in self._chunks:
                 pass
         self.close()
@@ -348,7 +346,7 @@ class AsyncStream(_StreamState[ResultT]):
     def __init__(self, operation: Operation[ResultT], settings: Settings, pool: AsyncPool) -> None:
         super().__init__(operation, settings)
         self._pool = pool
-        self._chunks: AsyncIterator[bytes] | None = None
+        self._chunks: AsyncIterator[bytes]
         self._response_to_close: httpx.Response | None = None
 
     async def __aenter__(self) -> Self:
@@ -389,11 +387,7 @@ class AsyncStream(_StreamState[ResultT]):
         # closing the response alone would leave them to the garbage collector.
         with anyio.CancelScope() as scope:
             scope.cancel()
-            while self._chunks is not None:
-                try:
-                    await self._chunks.__anext__()
-                except (StopAsyncIteration, httpx.HTTPError, httpx.StreamError, OSError):
-                    break
+            await self._read_on()
         with anyio.CancelScope(shield=True):
             await response.aclose()
 
@@ -422,7 +416,6 @@ class AsyncStream(_StreamState[ResultT]):
 
     async def _read_until_event(self) -> None:
         idle_timeout = self._settings.idle_timeout
-        assert self._chunks is not None
         with anyio.move_on_after(None if idle_timeout == math.inf else idle_timeout) as scope:
             try:
                 # Comments keep the connection alive, but they are no events: they do not end the wait.
@@ -430,22 +423,21 @@ class AsyncStream(_StreamState[ResultT]):
                     self._reader.feed(await self._chunks.__anext__())
             except StopAsyncIteration:
                 self._reader.end()
-            except httpx.TimeoutException:
-                self._reader.idle(idle_timeout)
-            except (httpx.HTTPError, httpx.StreamError, OSError) as failure:
+            except _FAILURES as failure:
                 self._reader.end(failure)
         if scope.cancelled_caught:
-            self._reader.idle(idle_timeout)
+            self._reader.end(DeadlineExceeded())
 
     async def _drain(self) -> None:
         """Read to the end of the body, so that its connection can be used again."""
-        with (
-            anyio.move_on_after(_DRAIN_SECONDS),
-            suppress(StopAsyncIteration, httpx.HTTPError, httpx.StreamError, OSError),
-        ):
-            while self._chunks is not None:
-                await self._chunks.__anext__()
+        with anyio.move_on_after(_DRAIN_SECONDS):
+            await self._read_on()
         await self.aclose()
+
+    async def _read_on(self) -> None:
+        with suppress(StopAsyncIteration, *_FAILURES):
+            while True:
+                await self._chunks.__anext__()
 
 
 class _AsyncText(AsyncIterator[str]):

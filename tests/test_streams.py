@@ -243,6 +243,25 @@ async def test_a_finished_stream_gives_its_connection_back(
     assert (5, 1) == (len(faulty.requests), faulty.connections)
 
 
+async def test_what_follows_the_end_is_read_and_ignored(faulty: FaultyServer, make_client: Callable[..., Any]) -> None:
+    """Bytes after [DONE] change nothing, and the connection is used again."""
+    faulty.then(stream(HEL, DONE, LO, "x"))
+    async with make_client(base_url=faulty.base_url) as client:
+        for _ in range(2):
+            assert "Hel" == (await prompt(client).final()).response
+    assert 1 == faulty.connections
+
+
+async def test_a_server_that_does_not_end_costs_a_second_at_most(
+    faulty: FaultyServer, make_client: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A connection that stays open after [DONE] is given up soon, and the result is there."""
+    monkeypatch.setattr("fetch_hive_sdk.streams._DRAIN_SECONDS", 0.05)
+    faulty.then(stream(HEL, DONE, end=wait_for_hang_up))
+    async with make_client(base_url=faulty.base_url) as client:
+        assert "Hel" == (await prompt(client).final()).response
+
+
 async def test_a_stream_left_early_frees_its_connection(faulty: FaultyServer, make_client: Callable[..., Any]) -> None:
     """Leaving the block hangs up, so that a pool of one connection serves the next call; reading on is refused."""
     hung_up = threading.Event()
