@@ -24,8 +24,7 @@ __all__ = ["MetadataValue", "article", "encode", "flat", "mapping", "plain", "re
 
 MetadataValue = Union[str, int, float, bool, None]
 
-_MAX_DEPTH = 250  # as deep as the JSON writer goes
-_MASK = '"**********"'  # what pydantic writes for a secret
+_MAX_DEPTH = 200  # what pydantic reads and writes as JSON
 _SEQUENCES = (list, tuple, set, frozenset, deque)
 
 
@@ -44,7 +43,10 @@ def plain(value: Any, path: str) -> Any:
     Raises:
         InvalidRequestError: Something in it has no honest JSON form; the message names its path and the fix.
     """
-    return _plain(value, path, frozenset())
+    try:
+        return _plain(value, path, frozenset())
+    except RecursionError:  # the caller's own calls are so deep already that not even _MAX_DEPTH is left
+        raise _too_deep(path) from None
 
 
 def flat(path: str, metadata: Any) -> dict[str, MetadataValue]:
@@ -108,7 +110,7 @@ def _structure(value: Any, path: str, outer: frozenset[int]) -> Any:
     if id(value) in outer:
         raise refused(path, "it contains itself", "Pass a value without a cycle.")
     if len(outer) >= _MAX_DEPTH:
-        raise refused(path.partition(".")[0].partition("[")[0], "it is nested too deeply", "Pass a flatter value.")
+        raise _too_deep(path)
     outer |= {id(value)}
     if isinstance(value, BaseModel):
         return _model(value, path, outer)
@@ -133,32 +135,34 @@ def _object(value: Mapping[Any, Any], path: str, outer: frozenset[int]) -> dict[
     return result
 
 
+def _too_deep(path: str) -> InvalidRequestError:
+    return refused(path.partition(".")[0].partition("[")[0], "it is nested too deeply", "Pass a flatter value.")
+
+
 def _model(value: BaseModel, path: str, outer: frozenset[int]) -> Any:
-    # A model writes itself, by its own aliases and serializers; but it would write NaN as null, and secrets masked.
     try:
-        nulls_nan = value.model_config.get("ser_json_inf_nan", "null") == "null"
         values = value.model_dump()
-        _refuse_lossy(values, path, kinds=(str, Decimal, float) if nulls_nan else (str, Decimal))
-        written = value.model_dump_json(by_alias=True)
-        if _MASK in written:
-            _refuse_lossy(values, path, kinds=(SecretStr, SecretBytes))
-    except InvalidRequestError:
-        raise
+        written = pydantic_core.from_json(value.model_dump_json(by_alias=True))
     except (ValueError, TypeError) as error:
         problem = f"{article(value)} cannot be written as JSON ({error})"
         raise refused(path, problem, "Pass plain values.") from error
-    return _plain(pydantic_core.from_json(written), path, outer)
+    _refuse_lossy(values, written, path)
+    return _plain(written, path, outer)
 
 
-def _refuse_lossy(value: Any, path: str, *, kinds: tuple[type, ...]) -> None:
-    if isinstance(value, kinds):
+def _refuse_lossy(value: Any, written: Any, path: str) -> None:
+    """A model writes itself, by its own aliases and serializers; but it would write NaN as null, and secrets masked."""
+    masked = isinstance(value, (SecretStr, SecretBytes)) and written == str(value)
+    if masked or isinstance(value, Decimal) or (isinstance(value, float) and written is None):
         _plain(value, path, frozenset())
-    elif isinstance(value, Mapping):
-        for key, item in value.items():  # pyright: ignore[reportUnknownVariableType]
-            _refuse_lossy(item, f"{path}.{key}", kinds=kinds)
-    elif isinstance(value, _SEQUENCES):
-        for index, item in enumerate(cast("Iterable[Any]", value)):
-            _refuse_lossy(item, f"{path}[{index}]", kinds=kinds)
+    elif isinstance(value, Mapping) and isinstance(written, dict):
+        pairs = zip(value.items(), written.values(), strict=False)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+        for (key, item), one in pairs:  # pyright: ignore[reportUnknownVariableType]
+            _refuse_lossy(item, one, f"{path}.{key}")
+    elif isinstance(value, _SEQUENCES) and isinstance(written, list):
+        items = zip(cast("Iterable[Any]", value), written, strict=False)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+        for index, (item, one) in enumerate(items):  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+            _refuse_lossy(item, one, f"{path}[{index}]")
 
 
 def _leaf(value: Any, path: str, outer: frozenset[int]) -> Any:

@@ -130,6 +130,8 @@ def invoke_workflow(
     tool_approval: ToolApproval | None,
 ) -> Operation[WorkflowRun]:
     """POST /workflow/invoke, with direct or callback delivery."""
+    if async_mode not in (None, True, False):
+        raise refused("async_mode", f"{article(async_mode)} is not allowed", "Pass a bool, or leave it out.")
     by_callback = callback_url is not None if async_mode is None else async_mode
     delivery: dict[str, Any] | None = None
     if by_callback:
@@ -330,7 +332,8 @@ def _uuids(field_name: str, value: object, most: int) -> list[str] | None:
 def _agent_async(options: object) -> dict[str, Any] | None:
     if options is None:
         return None
-    value: dict[str, Any] = plain(mapping("async_options", options), "async_options")
+    given: dict[str, Any] = plain(mapping("async_options", options), "async_options")
+    value = {name: option for name, option in given.items() if option is not None}
     if "callback_url" in value:
         _callback_url("async_options.callback_url", value["callback_url"])
     if not isinstance(value.get("allow_background", False), bool):

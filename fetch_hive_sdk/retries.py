@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import random
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -97,15 +98,13 @@ def parse_retry_after(headers: Mapping[str, str], now: datetime | None = None) -
     Returns None if there is no such header or it makes no sense; a time in the past is 0.
     """
     value = headers.get("Retry-After", "").strip()
-    try:
+    if re.fullmatch(r"[0-9]+(\.[0-9]*)?", value):
         seconds = float(value)
-    except ValueError:
-        try:
-            date = parsedate_to_datetime(value)
-        except (ValueError, TypeError, OverflowError, IndexError):
-            return None
-        # A date without a zone: RFC 9110 dates are GMT.
-        date = date.replace(tzinfo=timezone.utc) if date.tzinfo is None else date
-        seconds = (date - (now or datetime.now(timezone.utc))).total_seconds()
-        return max(0.0, seconds)
-    return seconds if 0 <= seconds < math.inf else None
+        return seconds if seconds < math.inf else None
+    try:
+        date = parsedate_to_datetime(value)
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None
+    # A date without a zone: RFC 9110 dates are GMT.
+    date = date.replace(tzinfo=timezone.utc) if date.tzinfo is None else date
+    return max(0.0, (date - (now or datetime.now(timezone.utc))).total_seconds())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -146,7 +147,7 @@ def _seconds(name: str, value: object) -> float:
             f"{name}: {shown} is not allowed.",
             hint='Pass seconds as a number above 0; float("inf") means no limit.',
         )
-    return float(value)
+    return math.inf if value > sys.float_info.max else float(value)
 
 
 def _metadata(metadata: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -1,0 +1,365 @@
+"""What the package shows: its names, what importing it costs, and that its two clients are twins."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.metadata
+import inspect
+import pathlib
+import pkgutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+import fetch_hive_sdk
+from fetch_hive_sdk import AsyncFetchHive, AsyncStream, FetchHive, Stream
+
+PACKAGE = pathlib.Path(fetch_hive_sdk.__file__).parent
+
+# --- names --------------------------------------------------------------------------------------------
+
+
+def is_class(value: object) -> bool:
+    """Whether a value is a class; Python 3.10 takes aliases such as `Mapping[str, int]` for classes too."""
+    return issubclass(type(value), type)
+
+
+def test_all_is_sorted() -> None:
+    """The list of public names is sorted and names nothing twice."""
+    assert sorted(set(fetch_hive_sdk.__all__)) == fetch_hive_sdk.__all__
+
+
+def test_all_loads() -> None:
+    """Each public name loads, and is the very object of the module that defines it."""
+    for name in fetch_hive_sdk.__all__:
+        value = getattr(fetch_hive_sdk, name)
+        assert value is getattr(fetch_hive_sdk, name)
+        if is_class(value):
+            assert name == value.__name__
+            assert value is getattr(importlib.import_module(value.__module__), name)
+
+
+def test_all_is_complete() -> None:
+    """The public names are those that the modules behind the package list, no more and no fewer."""
+    listed = {
+        name
+        for module in fetch_hive_sdk._MODULES
+        for name in importlib.import_module(f"fetch_hive_sdk.{module}").__all__
+    }
+
+    assert listed | {"__version__"} == set(fetch_hive_sdk.__all__)
+
+
+def test_type_checkers_see_the_same() -> None:
+    """What type checkers are told to import is what loads on first use."""
+    tree = ast.parse((PACKAGE / "__init__.py").read_text("utf-8"))
+    block = next(node for node in tree.body if isinstance(node, ast.If))
+    modules = [node.module for node in block.body if isinstance(node, ast.ImportFrom)]
+
+    assert sorted(fetch_hive_sdk._MODULES) == modules
+
+
+@pytest.mark.parametrize("module", sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem != "__init__"))
+def test_modules_list_what_they_have(module: str) -> None:
+    """A module's list of names names nothing twice, and only what the module has."""
+    loaded = importlib.import_module(f"fetch_hive_sdk.{module}")
+    names = getattr(loaded, "__all__", [])
+
+    assert len(set(names)) == len(names)
+    assert [] == [name for name in names if not hasattr(loaded, name)]
+
+
+@pytest.mark.parametrize("name", ["Client", "fetchhive", "_secret", "VERSION", "iter_everything"])
+def test_unknown_name(name: str) -> None:
+    """A name that the package does not have is an AttributeError, and an ImportError where it is imported."""
+    with pytest.raises(AttributeError, match=f"^module 'fetch_hive_sdk' has no attribute '{name}'$"):
+        getattr(fetch_hive_sdk, name)
+    with pytest.raises(ImportError, match=name):
+        exec(f"from fetch_hive_sdk import {name}")
+
+
+def test_name_that_no_module_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A public name that no module defines is an AttributeError too."""
+    monkeypatch.setattr(fetch_hive_sdk, "__all__", [*fetch_hive_sdk.__all__, "Ghost"])
+
+    with pytest.raises(AttributeError, match="Ghost"):
+        _ = fetch_hive_sdk.Ghost  # type: ignore[attr-defined]
+
+
+def test_dir() -> None:
+    """What dir() shows, and an editor completes, are the public names."""
+    assert set(fetch_hive_sdk.__all__) <= set(dir(fetch_hive_sdk))
+    assert {name for name in dir(fetch_hive_sdk) if not name.startswith("_")} <= set(fetch_hive_sdk.__all__)
+
+
+def test_star() -> None:
+    """A star import brings the public names and nothing else."""
+    names: dict[str, Any] = {}
+    exec("from fetch_hive_sdk import *", names)
+
+    assert set(fetch_hive_sdk.__all__) == set(names) - {"__builtins__"}
+
+
+def test_version() -> None:
+    """The version is that of the installed distribution."""
+    assert importlib.metadata.version("fetch-hive-sdk") == fetch_hive_sdk.__version__
+
+
+def test_typed() -> None:
+    """The package tells type checkers that it is typed."""
+    assert (PACKAGE / "py.typed").is_file()
+
+
+# --- what importing costs -----------------------------------------------------------------------------
+
+HEAVY = ["anyio", "asyncio", "django", "email", "fastapi", "httpx", "pydantic", "pytest", "rich", "starlette", "typer"]
+HEAVY += ["uvicorn", "fetch_hive_sdk.sandbox", "fetch_hive_sdk.cli"]
+
+
+def loaded_by(code: str) -> set[str]:
+    """The modules that a fresh interpreter has loaded after this code."""
+    program = f"import sys\nbefore = set(sys.modules)\n{code}\nprint(*sorted(set(sys.modules) - before))"
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    return set(done.stdout.split())
+
+
+def test_import_is_light() -> None:
+    """Importing the package loads nothing heavy: no httpx, no pydantic, no email, no sandbox, no command line."""
+    loaded = loaded_by("import fetch_hive_sdk")
+
+    assert {"fetch_hive_sdk", "fetch_hive_sdk.version"} == {
+        name for name in loaded if name.startswith("fetch_hive_sdk")
+    }
+    assert set() == loaded & set(HEAVY)
+
+
+def test_clients_load_no_sandbox() -> None:
+    """Making both clients loads neither the sandbox, nor a web server, nor a command line."""
+    code = "from fetch_hive_sdk import *\nFetchHive(api_key='fhk_x'), AsyncFetchHive(api_key='fhk_x')"
+    heavy = {"starlette", "uvicorn", "rich", "typer", "pytest", "fetch_hive_sdk.sandbox", "fetch_hive_sdk.cli"}
+
+    assert set() == loaded_by(code) & heavy
+
+
+def test_verifier_loads_no_client() -> None:
+    """A web handler that only verifies callbacks loads no client."""
+    loaded = loaded_by("from fetch_hive_sdk import CallbackVerifier\nCallbackVerifier('s').sign(b'')")
+
+    assert set() == loaded & {"fetch_hive_sdk.client", "fetch_hive_sdk.streams", "fetch_hive_sdk.http"}
+
+
+# --- the direction of imports -------------------------------------------------------------------------
+
+LAYERS = [
+    {"version", "logs", "deadlines", "errors", "jsonable", "results", "events", "sse", "retries", "settings"},
+    {"operations", "callbacks"},
+    {"exchange"},
+    {"http", "drivers", "streams"},
+    {"resources"},
+    {"client"},
+    {"compat"},
+    {"sandbox", "cli"},
+]
+LAYER = {module: number for number, layer in enumerate(LAYERS) for module in layer}
+
+
+def modules() -> Iterator[tuple[str, pathlib.Path]]:
+    """Every file of the package with the name of its module, or of the folder it is in."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        relative = path.relative_to(PACKAGE)
+        if relative != pathlib.Path("__init__.py"):
+            yield relative.parts[0].removesuffix(".py"), path
+
+
+def imports(path: pathlib.Path) -> set[str]:
+    """The modules of the package that a file imports when it is loaded, by the name directly under the package."""
+    package = ["fetch_hive_sdk", *path.relative_to(PACKAGE).parent.parts]
+    found: set[str] = set()
+    statements = [*ast.parse(path.read_text("utf-8")).body]
+    while statements:
+        node = statements.pop()
+        if isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            whole = [*base, *(node.module.split(".") if node.module else [])]
+            targets = [[*whole, alias.name] for alias in node.names]
+        elif isinstance(node, ast.Import):
+            targets = [alias.name.split(".") for alias in node.names]
+        elif isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            statements += node.orelse
+            continue
+        else:
+            statements += [child for child in ast.iter_child_nodes(node) if isinstance(child, ast.stmt)]
+            statements = [one for one in statements if not isinstance(one, (ast.FunctionDef, ast.AsyncFunctionDef))]
+            continue
+        found |= {target[1] for target in targets if target[0] == "fetch_hive_sdk" and len(target) > 1}
+    return found & set(LAYER)
+
+
+@pytest.mark.parametrize(
+    ("module", "path"), list(modules()), ids=[str(path.relative_to(PACKAGE)) for _, path in modules()]
+)
+def test_imports_point_one_way(module: str, path: pathlib.Path) -> None:
+    """No module imports one that stands above it; so the clients import neither the sandbox nor the command line."""
+    assert set() == {other for other in imports(path) if LAYER[other] > LAYER[module]}
+
+
+def test_imports_have_no_cycle() -> None:
+    """No module imports itself by way of others."""
+    direct: dict[str, set[str]] = {}
+    for module, path in modules():
+        direct.setdefault(module, set()).update(imports(path) - {module})
+
+    def reached(start: str) -> set[str]:
+        seen: set[str] = set()
+        waiting = [*direct.get(start, ())]
+        while waiting:
+            module = waiting.pop()
+            if module not in seen:
+                seen.add(module)
+                waiting += direct.get(module, ())
+        return seen
+
+    assert [] == [module for module in direct if module in reached(module)]
+
+
+def test_every_module_has_a_layer() -> None:
+    """Every module of the package has its place in the order of imports."""
+    assert set() == {module for module, _ in modules()} - set(LAYER)
+
+
+# --- twins --------------------------------------------------------------------------------------------
+
+TWINS: list[tuple[type[Any], type[Any]]] = [(FetchHive, AsyncFetchHive), (Stream, AsyncStream)]
+both_twins = pytest.mark.parametrize(("plain", "asynchronous"), TWINS, ids=["clients", "streams"])
+
+AWAITED = {
+    "AsyncStream": "Stream",
+    "AsyncFetchHive": "FetchHive",
+    "AsyncPool": "SyncPool",
+    "httpx.AsyncClient": "httpx.Client",
+    "AsyncIterator": "Iterator",
+}
+NAMES = {
+    "aclose": "close",
+    "__aenter__": "__enter__",
+    "__aexit__": "__exit__",
+    "__aiter__": "__iter__",
+    "__anext__": "__next__",
+}
+
+
+def members(cls: type[Any]) -> dict[str, Any]:
+    """What a class offers to its users, methods of the language that have an async twin included."""
+    dunder = {"__init__", *NAMES.keys(), *NAMES.values()}
+    return {
+        name: inspect.getattr_static(cls, name)
+        for name in dir(cls)
+        if not name.startswith("_") or (name in dunder and name not in dir(object)) or name == "__init__"
+    }
+
+
+def in_plain_words(text: object) -> str:
+    told = str(text)
+    for asynchronous, plain in AWAITED.items():
+        told = told.replace(asynchronous, plain)
+    return told
+
+
+def function_of(member: Any) -> Any:
+    return member.fget if isinstance(member, property) else member
+
+
+@both_twins
+def test_twins_have_the_same_names(plain: type[Any], asynchronous: type[Any]) -> None:
+    """Both twins offer the same names, where `aclose` is the async `close`."""
+    assert set(members(plain)) == {NAMES.get(name, name) for name in members(asynchronous)}
+
+
+def shared_members() -> Iterator[tuple[type[Any], type[Any], str, str]]:
+    for plain, asynchronous in TWINS:
+        for name in members(asynchronous):
+            yield plain, asynchronous, NAMES.get(name, name), name
+
+
+@pytest.mark.parametrize(
+    ("plain", "asynchronous", "name", "asynchronous_name"),
+    list(shared_members()),
+    ids=[f"{asynchronous.__name__}.{name}" for _, asynchronous, _, name in shared_members()],
+)
+def test_twins_have_the_same_signatures(
+    plain: type[Any], asynchronous: type[Any], name: str, asynchronous_name: str
+) -> None:
+    """Each member of a twin has the parameters, defaults and annotations of its sibling, and its first line of help."""
+    one, other = members(plain)[name], members(asynchronous)[asynchronous_name]
+    assert type(one) is type(other)
+    one, other = function_of(one), function_of(other)
+    of_one, of_other = inspect.signature(one), inspect.signature(other)
+
+    assert [(parameter.name, parameter.kind, parameter.default) for parameter in of_one.parameters.values()] == [
+        (parameter.name, parameter.kind, parameter.default) for parameter in of_other.parameters.values()
+    ]
+    assert [str(parameter.annotation) for parameter in of_one.parameters.values()] == [
+        in_plain_words(parameter.annotation) for parameter in of_other.parameters.values()
+    ]
+    if name != "__iter__":  # a generator in the one, the stream itself in the other
+        assert str(of_one.return_annotation) == in_plain_words(of_other.return_annotation)
+    if not name.startswith("__"):
+        assert first_line(one) == first_line(other)
+
+
+def first_line(documented: Any) -> str:
+    return (inspect.getdoc(documented) or "").partition("\n")[0]
+
+
+def test_what_is_awaited() -> None:
+    """What waits is awaited in the async client, and what opens later is not."""
+    public = {name: member for name, member in members(AsyncFetchHive).items() if not name.startswith("_")}
+    awaited = {name for name, member in public.items() if inspect.iscoroutinefunction(member)}
+
+    assert {name for name in public if name != "with_options" and not name.endswith("_stream")} == awaited
+
+
+# --- docstrings ---------------------------------------------------------------------------------------
+
+
+def documented_objects() -> Iterator[tuple[str, Any]]:
+    names = [
+        module.name
+        for module in pkgutil.walk_packages(fetch_hive_sdk.__path__, "fetch_hive_sdk.")
+        if not module.name.endswith(("__main__", "pytest_plugin"))
+    ]
+    for module_name in ["fetch_hive_sdk", *names]:
+        module = importlib.import_module(module_name)
+        yield module_name, module
+        for name, member in list(vars(module).items()):
+            if name.startswith("_") or getattr(member, "__module__", None) != module_name:
+                continue
+            if inspect.isclass(member) or inspect.isfunction(member):
+                yield f"{module_name}.{name}", member
+            if inspect.isclass(member):
+                for inner_name, inner in list(vars(member).items()):
+                    function = getattr(inner, "__func__", function_of(inner))
+                    if not inner_name.startswith("_") and inspect.isfunction(function):
+                        yield f"{module_name}.{name}.{inner_name}", getattr(member, inner_name)
+
+
+def test_docstrings() -> None:
+    """Every public module, class, function and method says in a docstring of its own, or its base's, what it is."""
+    objects = dict(documented_objects())
+
+    assert len(objects) > 100
+    assert [] == [name for name, member in objects.items() if not (inspect.getdoc(member) or "").strip()]
+
+
+@pytest.mark.parametrize("name", sorted(set(fetch_hive_sdk.__all__) - {"__version__"}))
+def test_docstrings_of_public_classes(name: str) -> None:
+    """Every public class and function is documented itself, and does not borrow its base's words."""
+    value = getattr(fetch_hive_sdk, name)
+    if is_class(value) or inspect.isfunction(value):
+        assert (value.__doc__ or "").strip()
+        if is_class(value):
+            assert all(value.__doc__ != base.__doc__ for base in value.__mro__[1:])
