@@ -18,8 +18,8 @@ from .jsonable import article
 from .logs import setup_from_environment
 from .operations import AgentAsyncOptions, AgentMessage, Attachment, Inputs, Metadata, Operation, ToolApproval
 from .results import AgentReply, PromptResult, WorkflowRun
-from .retries import RetryPolicy
-from .settings import Settings
+from .retries import DEFAULT_MAX_RETRIES, RetryPolicy
+from .settings import DEFAULT_IDLE_TIMEOUT, DEFAULT_TIMEOUT, Settings
 from .streams import AsyncStream, Stream
 
 __all__ = ["AsyncFetchHive", "FetchHive"]
@@ -76,15 +76,16 @@ class FetchHive(_Client[SyncPool]):
         api_key: The workspace's API key, `fhk_…`. Default: the environment variable `FETCH_HIVE_API_KEY`.
         base_url: The service's address with its version. Default: `FETCH_HIVE_BASE_URL`, else
             `https://api.fetchhive.com/v1`.
-        timeout: Seconds one attempt of a call may take as a whole, connecting (at most 5 s) and a body that
-            drips in included; an `httpx.Timeout` sets the phases instead, `float("inf")` no limit. Default
+        timeout: Seconds one attempt of a call may take as a whole, connecting (at most 5 s) and bytes that
+            drip in included; an `httpx.Timeout` sets the phases instead, `float("inf")` no limit. Default
             300. At worst a call takes `timeout * (max_retries + 1)` and the waits between: up to 8 s each,
             or up to 60 s where the service asks for it with `Retry-After`. Streams keep to `idle_timeout`.
         max_retries: Further attempts after a failed one, default 2. An invoke is repeated only where it
             provably did not run: the connection could not be made, 429 other than the daily cap, 503
             with `Retry-After`.
         idle_timeout: Seconds a stream may stay without an event, default 60. Comments do not count.
-        retry_policy: The whole of the rules for repeating; `max_retries` is the short form.
+        retry_policy: The whole of the rules for repeating. Its own `max_retries` counts, unless another
+            number than the default is passed beside it.
         default_headers: Headers sent with every request.
         default_metadata: Metadata merged under each call's own.
         http_client: Your own `httpx.Client`, for proxies, certificates, hooks or another transport. It is
@@ -99,10 +100,10 @@ class FetchHive(_Client[SyncPool]):
         self,
         api_key: str | None = None,
         base_url: str | None = None,
-        timeout: float | httpx.Timeout | None = None,
+        timeout: float | httpx.Timeout = DEFAULT_TIMEOUT,
         *,
-        max_retries: int | None = None,
-        idle_timeout: float | None = None,
+        max_retries: int = DEFAULT_MAX_RETRIES,
+        idle_timeout: float = DEFAULT_IDLE_TIMEOUT,
         retry_policy: RetryPolicy | None = None,
         default_headers: Mapping[str, str] | None = None,
         default_metadata: Metadata | None = None,
@@ -114,7 +115,7 @@ class FetchHive(_Client[SyncPool]):
             api_key=api_key,
             base_url=base_url,
             timeout=timeout,
-            max_retries=max_retries,
+            max_retries=None if retry_policy and max_retries == DEFAULT_MAX_RETRIES else max_retries,
             idle_timeout=idle_timeout,
             retry_policy=retry_policy,
             default_headers=default_headers,
@@ -391,10 +392,10 @@ class AsyncFetchHive(_Client[AsyncPool]):
         self,
         api_key: str | None = None,
         base_url: str | None = None,
-        timeout: float | httpx.Timeout | None = None,
+        timeout: float | httpx.Timeout = DEFAULT_TIMEOUT,
         *,
-        max_retries: int | None = None,
-        idle_timeout: float | None = None,
+        max_retries: int = DEFAULT_MAX_RETRIES,
+        idle_timeout: float = DEFAULT_IDLE_TIMEOUT,
         retry_policy: RetryPolicy | None = None,
         default_headers: Mapping[str, str] | None = None,
         default_metadata: Metadata | None = None,
@@ -406,7 +407,7 @@ class AsyncFetchHive(_Client[AsyncPool]):
             api_key=api_key,
             base_url=base_url,
             timeout=timeout,
-            max_retries=max_retries,
+            max_retries=None if retry_policy and max_retries == DEFAULT_MAX_RETRIES else max_retries,
             idle_timeout=idle_timeout,
             retry_policy=retry_policy,
             default_headers=default_headers,

@@ -19,6 +19,8 @@ from .errors import ConfigurationError
 
 __all__ = ["RetryPolicy"]
 
+DEFAULT_MAX_RETRIES = 2
+
 
 @dataclass(frozen=True)
 class RetryPolicy:
@@ -37,7 +39,7 @@ class RetryPolicy:
         ConfigurationError: A number is negative or not a number, or `invokes` is another word.
     """
 
-    max_retries: int = 2
+    max_retries: int = DEFAULT_MAX_RETRIES
     invokes: Literal["safe", "always"] = "safe"
     initial_delay: float = 0.5
     max_delay: float = 8.0

@@ -91,7 +91,7 @@ def construction() -> None:
     AsyncFetchHive(default_headers={"X-A": "1"}, default_metadata={"a": 1}, http_client=httpx.AsyncClient())
     FetchHive(http_client=httpx.AsyncClient())  # type: ignore[arg-type]
     AsyncFetchHive(http_client=httpx.Client())  # type: ignore[arg-type]
-    FetchHive("fhk_x", None, None, 5)  # type: ignore[call-arg]
+    FetchHive("fhk_x", None, 60.0, 5)  # type: ignore[call-arg]
     RetryPolicy(invokes="never")  # type: ignore[arg-type]
 
 
