@@ -49,6 +49,8 @@ _MODULES = ("errors", "retries", "results", "events", "callbacks", "operations",
 
 
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f".{name}", __name__)
     if name in __all__:
         for module_name in _MODULES:
             module = importlib.import_module(f".{module_name}", __name__)

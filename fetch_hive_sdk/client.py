@@ -39,7 +39,9 @@ class _Client(Generic[PoolT]):
         return self
 
     def _copy(self, settings: Settings) -> Self:
-        return type(self).__new__(type(self))._start(settings, self._pool, owns_pool=False)
+        copied = type(self).__new__(type(self))
+        copied.__dict__.update(self.__dict__)
+        return copied._start(settings, self._pool, owns_pool=False)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(base_url={self._settings.base_url!r})"

@@ -1,8 +1,8 @@
-"""A point of time that every wait of a thread keeps to, however slowly or endlessly bytes come in.
+"""What the SDK has httpx tell of an attempt: whether anything was sent, and each connection it may wait on.
 
-httpx bounds each wait on a socket, not their sum. So the sync client has httpx tell it of each new connection
-(the documented `trace` extension), and lets that connection's reads and writes end at the thread's deadline.
-The async client needs none of this: its deadlines are cancel scopes.
+httpx bounds each wait on a socket, not their sum. So the sync client lets a connection's reads and writes end
+at a point of time of the thread, however slowly or endlessly bytes come in. The async client needs no such
+thing: its deadlines are cancel scopes. Both learn of connections by httpx's documented `trace` extension.
 """
 
 from __future__ import annotations
@@ -10,15 +10,50 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["DeadlineExceeded", "keep_deadlines", "waits_end_at"]
+__all__ = ["AsyncTrace", "DeadlineExceeded", "Trace", "bound_waits", "waits_end_at"]
+
+# Between two pieces of a long body the time that is left is looked at again.
+_WRITE_SIZE = 64 * 1024
 
 
 class DeadlineExceeded(Exception):
     """The time is up."""
+
+
+class Trace:
+    """The trace of one attempt.
+
+    Attributes:
+        seen: Whether the transport tells anything at all; a mock or another library does not.
+        sent: Whether the request has begun to be sent to the service.
+    """
+
+    def __init__(self) -> None:
+        self.seen = False
+        self.sent = False
+
+    def __call__(self, event: str, info: Mapping[str, Any]) -> Any:
+        self.note(event, info)
+        if event.endswith((".connect_tcp.complete", ".connect_unix_socket.complete", ".start_tls.complete")):
+            bound_waits(info["return_value"])
+
+    def note(self, event: str, info: Mapping[str, Any]) -> None:
+        """Learn from one event."""
+        self.seen = True
+        # A proxy's CONNECT is not the request.
+        if event.endswith(".send_request_headers.started") and info["request"].method != b"CONNECT":
+            self.sent = True
+
+
+class AsyncTrace(Trace):
+    """The same for the async client, whose connections need no bounds."""
+
+    async def __call__(self, event: str, info: Mapping[str, Any]) -> None:
+        self.note(event, info)
 
 
 class _Current(threading.local):
@@ -39,21 +74,27 @@ def waits_end_at(deadline: float) -> Generator[None, None, None]:
         _current.deadline = outer
 
 
-def keep_deadlines(event: str, info: Mapping[str, Any]) -> None:
-    """The trace: bounds a connection's stream once it is made, and again once it is encrypted."""
-    if event.endswith((".connect_tcp.complete", ".connect_unix_socket.complete", ".start_tls.complete")):
-        stream = info["return_value"]
-        stream.read = _bounded(stream.read)
-        stream.write = _bounded(stream.write)
+def bound_waits(stream: Any) -> None:
+    """Let the reads and writes of a connection keep to the deadline of the thread that waits on it."""
+    if getattr(stream, "keeps_deadlines", False):
+        return
+    stream.keeps_deadlines = True
+    read, write = stream.read, stream.write
+
+    def bounded_read(max_bytes: int, timeout: float | None = None) -> Any:
+        return read(max_bytes, _left(timeout))
+
+    def bounded_write(buffer: bytes, timeout: float | None = None) -> None:
+        for start in range(0, len(buffer), _WRITE_SIZE):
+            write(buffer[start : start + _WRITE_SIZE], _left(timeout))
+
+    stream.read, stream.write = bounded_read, bounded_write
 
 
-def _bounded(wait: Callable[..., Any]) -> Callable[..., Any]:
-    def bounded(what: Any, timeout: float | None = None) -> Any:
-        left = _current.deadline - time.monotonic()
-        if left <= 0:
-            raise DeadlineExceeded
-        if left < math.inf:
-            timeout = left if timeout is None else min(timeout, left)
-        return wait(what, timeout)
-
-    return bounded
+def _left(timeout: float | None) -> float | None:
+    left = _current.deadline - time.monotonic()
+    if left <= 0:
+        raise DeadlineExceeded
+    if left == math.inf:
+        return timeout
+    return left if timeout is None else min(timeout, left)

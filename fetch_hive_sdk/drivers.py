@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar, cast
 
 import anyio
 import httpx
 
-from .deadlines import DeadlineExceeded, keep_deadlines, waits_end_at
-from .exchange import Exchange, Send, Sleep, Step, is_event_stream
+from .deadlines import AsyncTrace, DeadlineExceeded, Trace, bound_waits, waits_end_at
+from .exchange import Exchange, Failure, Send, Sleep, Step, is_event_stream
 from .http import AsyncPool, SyncPool, build_request
 
-__all__ = ["drive", "drive_async"]
+__all__ = ["drive", "drive_async", "in_own_task"]
 
 ResultT = TypeVar("ResultT")
 
-# Everything a transport may fail with. What a caller's own event hook raises is not among it and passes.
-_FAILURES = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, DeadlineExceeded)
+# What a transport may fail with. What a caller's own hook raises beside these is the caller's, and passes.
+_FAILURES = (httpx.RequestError, httpx.InvalidURL, httpx.StreamError, OSError, UnicodeError, DeadlineExceeded)
 
 
 def drive(exchange: Exchange[ResultT], pool: SyncPool) -> ResultT:
@@ -32,21 +33,22 @@ def drive(exchange: Exchange[ResultT], pool: SyncPool) -> ResultT:
         outcome = _perform(step, pool)
 
 
-def _perform(step: Step, pool: SyncPool) -> httpx.Response | Exception | None:
+def _perform(step: Step, pool: SyncPool) -> httpx.Response | Failure | None:
     if isinstance(step, Sleep):
         time.sleep(step.seconds)
         return None
-    client = pool.client()
+    client, trace = pool.client(), Trace()
+    request = build_request(client, step.operation, step.settings, trace)
     with waits_end_at(time.monotonic() + step.settings.attempt_limit):
         try:
-            request = build_request(client, step.operation, step.settings)
-            request.extensions.setdefault("trace", keep_deadlines)
             response = client.send(request, stream=True, follow_redirects=False)
+            if "network_stream" in response.extensions:  # of a connection that a caller's client had already
+                bound_waits(response.extensions["network_stream"])
             if not _stays_open(step, response):
                 _read(response)
             return response
-        except _FAILURES as failure:
-            return failure
+        except _FAILURES as error:
+            return Failure(error, request, trace)
 
 
 def _read(response: httpx.Response) -> None:
@@ -68,22 +70,36 @@ async def drive_async(exchange: Exchange[ResultT], pool: AsyncPool) -> ResultT:
         outcome = await _perform_async(step, pool)
 
 
-async def _perform_async(step: Step, pool: AsyncPool) -> httpx.Response | Exception | None:
+async def _perform_async(step: Step, pool: AsyncPool) -> httpx.Response | Failure | None:
     if isinstance(step, Sleep):
         await anyio.sleep(step.seconds)
         return None
-    client = pool.client()
+    client, trace = pool.client(), AsyncTrace()
+    request = build_request(client, step.operation, step.settings, trace)
+    opened: list[httpx.Response] = []
+    try:
+        return await in_own_task(lambda: _attempt(client, request, step, trace, opened))
+    except BaseException:
+        with anyio.CancelScope(shield=True):
+            for response in opened:  # it came in the moment of the cancellation
+                await response.aclose()
+        raise
+
+
+async def _attempt(
+    client: httpx.AsyncClient, request: httpx.Request, step: Send, trace: Trace, opened: list[httpx.Response]
+) -> httpx.Response | Failure:
     limit = step.settings.attempt_limit
     with anyio.move_on_after(None if limit == math.inf else limit):
         try:
-            request = build_request(client, step.operation, step.settings)
             response = await client.send(request, stream=True, follow_redirects=False)
+            opened.append(response)
             if not _stays_open(step, response):
                 await _read_async(response)
             return response
-        except _FAILURES as failure:
-            return failure
-    return DeadlineExceeded()
+        except _FAILURES as error:
+            return Failure(error, request, trace)
+    return Failure(DeadlineExceeded(), request, trace)
 
 
 async def _read_async(response: httpx.Response) -> None:
@@ -93,6 +109,27 @@ async def _read_async(response: httpx.Response) -> None:
         with anyio.CancelScope(shield=True):
             await response.aclose()
         raise
+
+
+async def in_own_task(work: Callable[[], Awaitable[ResultT]]) -> ResultT:
+    """Await in a task of its own, so that asyncio's `Task.cancel` arrives as the cancellation of a scope.
+
+    httpcore gives its connections back in shielded scopes, which withstand a scope's cancellation, but not a
+    bare one: that would leave a connection checked out for ever.
+    """
+    outcome: list[ResultT | Exception] = []
+
+    async def run() -> None:
+        try:
+            outcome.append(await work())
+        except Exception as error:  # handed on below as it is, not inside a group
+            outcome.append(error)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(run)
+    if isinstance(outcome[0], Exception):
+        raise outcome[0]
+    return outcome[0]
 
 
 def _stays_open(step: Send, response: httpx.Response) -> bool:

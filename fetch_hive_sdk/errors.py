@@ -449,9 +449,9 @@ def is_daily_limit(status: int, body: Any) -> bool:
 
 def _number(body: Any, key: str) -> int | None:
     value: Any = body.get(key) if isinstance(body, dict) else None  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        return None
-    return int(value)
+    if isinstance(value, float) and math.isfinite(value):
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def _other_hint(response: httpx.Response) -> str:

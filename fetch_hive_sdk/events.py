@@ -17,7 +17,8 @@ from .results import (
     PendingToolApproval,
     Result,
     Usage,
-    read_record,
+    make_tolerantly,
+    read_object,
 )
 
 __all__ = [
@@ -137,6 +138,7 @@ KnownEvent = Union[
 StreamEvent = Union[KnownEvent, UnknownEvent]
 """Any event of a stream; tell them apart by `event.type`, `isinstance` or `match`."""
 
+_KNOWN_TYPES = ("reasoning", "response", "tool", "artifact", "tool_approval", "summary", "usage", "error")
 _TaggedEvent = Annotated[KnownEvent, Field(discriminator="type")]
 
 
@@ -151,11 +153,20 @@ def read_event(data: bytes) -> StreamEvent:
     Raises:
         ValueError: It is not a JSON object.
     """
-    adapter = _known_events()
+    event: Any
     try:
-        event = cast("StreamEvent", adapter.validate_json(data))
-    except ValidationError as error:
-        known = error.errors()[0]["type"] not in ("union_tag_invalid", "union_tag_not_found")
-        return cast("StreamEvent", read_record(UnknownEvent, data, adapter if known else None))
-    event._keep(data)  # pyright: ignore[reportPrivateUsage]
-    return event
+        event = _known_events().validate_json(data)
+    except ValidationError:
+        event = None  # read on outside of the handler: no error shall show this one, which may quote secrets
+    if event is None:
+        event = _read_tolerantly(read_object(data))
+    event._keep(data)
+    return cast("StreamEvent", event)
+
+
+def _read_tolerantly(fields: dict[str, Any]) -> Any:
+    if fields.get("type") in _KNOWN_TYPES:
+        return make_tolerantly(_known_events().validate_python, fields, tagged=True)
+    # An error without a type is an error all the same.
+    cls = ErrorEvent if "error" in fields and "type" not in fields else UnknownEvent
+    return make_tolerantly(cls.model_validate, fields)

@@ -14,7 +14,7 @@ from typing import Any, TypeVar, Union
 import httpx
 
 from . import errors, retries
-from .deadlines import DeadlineExceeded
+from .deadlines import DeadlineExceeded, Trace
 from .errors import (
     MAY_HAVE_RUN_HINT,
     APIConnectionError,
@@ -27,7 +27,7 @@ from .operations import Operation
 from .retries import RetryPolicy
 from .settings import Settings
 
-__all__ = ["Exchange", "Send", "Sleep", "Step", "is_event_stream", "open_stream", "run"]
+__all__ = ["Exchange", "Failure", "Send", "Sleep", "Step", "is_event_stream", "open_stream", "run"]
 
 ResultT = TypeVar("ResultT")
 
@@ -38,12 +38,15 @@ _NEVER_SENT = (
     httpx.ProxyError,
     httpx.UnsupportedProtocol,
     httpx.InvalidURL,
+    UnicodeError,
 )
+# Failures that the same call cannot but meet again.
+_HOPELESS = (httpx.UnsupportedProtocol, httpx.InvalidURL, httpx.LocalProtocolError, UnicodeError)
 
 
 @dataclass(frozen=True)
 class Send:
-    """Send the request once. Answer with the response, or with the exception that came instead.
+    """Send the request once. Answer with the response, or with the `Failure` that came instead.
 
     The response is read to its end, except where it is the stream of events that was asked for.
     """
@@ -59,8 +62,30 @@ class Sleep:
     seconds: float
 
 
+@dataclass(frozen=True)
+class Failure:
+    """The exception that came instead of an answer, and what is known of the attempt."""
+
+    error: Exception
+    request: httpx.Request
+    trace: Trace
+
+    @property
+    def sent(self) -> bool:
+        """Whether the service could have got the request. What cannot be known counts as sent."""
+        if self.trace.seen:
+            return self.trace.sent
+        return not isinstance(self.error, _NEVER_SENT)
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether trying again cannot help."""
+        refused_by_proxy = isinstance(self.error, httpx.ProxyError) and "407" in str(self.error)
+        return isinstance(self.error, _HOPELESS) or refused_by_proxy or _is_untrusted(self.error)
+
+
 Step = Union[Send, Sleep]
-Outcome = Union[httpx.Response, Exception, None]
+Outcome = Union[httpx.Response, Failure, None]
 Exchange = Generator[Step, Outcome, ResultT]
 
 
@@ -85,8 +110,8 @@ def open_stream(operation: Operation[Any], settings: Settings) -> Exchange[httpx
 
 def is_event_stream(response: httpx.Response) -> bool:
     """Whether an answer is a stream of events; one without a content type is taken for it."""
-    kind: str = response.headers.get("Content-Type", "text/event-stream")
-    return kind.startswith("text/event-stream")
+    kind: str = response.headers.get("Content-Type") or "text/event-stream"
+    return kind.lower().startswith("text/event-stream")
 
 
 def _accepted(operation: Operation[Any], settings: Settings) -> Exchange[httpx.Response]:
@@ -106,7 +131,7 @@ def _accepted(operation: Operation[Any], settings: Settings) -> Exchange[httpx.R
             assert outcome is not None
             error, again = _failure(operation, settings, outcome)
         if not again or attempt > policy.max_retries or (error.retry_after or 0) > policy.max_retry_after:
-            raise error from (outcome if isinstance(outcome, Exception) else None)
+            raise error from (outcome.error if isinstance(outcome, Failure) else None)
         delay = policy.delay(attempt, error.retry_after)
         logger.warning(
             "%s: %s; retry %d of %d in %.2f s", operation.name, _told(outcome), attempt, policy.max_retries, delay
@@ -141,51 +166,59 @@ def _status_error(
     return error, repeated_by(settings.retry_policy)
 
 
-def _failure(operation: Operation[Any], settings: Settings, failure: Exception) -> tuple[APIConnectionError, bool]:
-    may_have_run = operation.starts_run and not isinstance(failure, _NEVER_SENT)
-    cls = APITimeoutError if isinstance(failure, (httpx.TimeoutException, DeadlineExceeded)) else APIConnectionError
-    what, hint = _what_happened(settings, failure)
-    error = cls(
+def _failure(operation: Operation[Any], settings: Settings, failure: Failure) -> tuple[APIConnectionError, bool]:
+    timed_out = isinstance(failure.error, (httpx.TimeoutException, DeadlineExceeded))
+    may_have_run = operation.starts_run and failure.sent
+    what, hint = _what_happened(operation, failure)
+    error = (APITimeoutError if timed_out else APIConnectionError)(
         f"{operation.name}: {what}.",
         hint=f"{hint} {MAY_HAVE_RUN_HINT if may_have_run else 'Nothing was run.'}".strip(),
         may_have_run=may_have_run,
-        retryable=not may_have_run,
-        request=_request_of(failure),
+        retryable=not may_have_run and not failure.hopeless,
+        request=failure.request,
     )
-    return error, settings.retry_policy.repeats_failure(starts_run=operation.starts_run, may_have_run=may_have_run)
+    again = settings.retry_policy.repeats_failure(starts_run=operation.starts_run, may_have_run=may_have_run)
+    return error, again and not failure.hopeless
 
 
-def _request_of(failure: Exception) -> httpx.Request | None:
-    try:
-        return failure.request if isinstance(failure, httpx.RequestError) else None
-    except RuntimeError:  # it was raised without one
-        return None
-
-
-def _what_happened(settings: Settings, failure: Exception) -> tuple[str, str]:
+def _what_happened(operation: Operation[Any], failure: Failure) -> tuple[str, str]:
     """A failure on the way in one sentence, and what to do about it."""
-    host = httpx.URL(settings.base_url).netloc.decode()
-    detail = f" ({failure})" if str(failure) else ""
-    if isinstance(failure, httpx.PoolTimeout):
+    error = failure.error
+    host = failure.request.url.netloc.decode()
+    detail = f" ({error})" if str(error) else ""
+    if isinstance(error, httpx.PoolTimeout):
         return "no connection became free in time", "Lower the number of calls at once, or raise timeout=."
-    if isinstance(failure, httpx.ConnectTimeout):
-        return f"{host} did not accept a connection in time", "Check the network, the proxy and base_url."
-    if isinstance(failure, (httpx.TimeoutException, DeadlineExceeded)):
-        return (
-            "no complete answer came in time",
-            "A run may take longer than timeout= allows: raise it, or use callback delivery for long workflows.",
-        )
-    if isinstance(failure, httpx.ProxyError):
+    if isinstance(error, httpx.ProxyError):
         return f"the proxy refused the connection{detail}", "Check HTTPS_PROXY, HTTP_PROXY and NO_PROXY."
-    if isinstance(failure, _NEVER_SENT):
-        if "CERTIFICATE_VERIFY_FAILED" in str(failure):
+    if isinstance(error, httpx.DecodingError):
+        return f"the answer's content encoding is broken{detail}", "A proxy in between may have changed it."
+    if isinstance(error, httpx.LocalProtocolError):
+        # Without the detail: it may quote a header.
+        return "the request is not valid HTTP", "Check the headers that your http_client and default_headers add."
+    if isinstance(error, (httpx.TimeoutException, DeadlineExceeded)):
+        return _timed_out(operation, host, sent=failure.sent)
+    if not failure.sent:
+        if _is_untrusted(error):
             hint = "Its certificate is not trusted: set SSL_CERT_FILE to your company's CA, or check base_url."
             return f"{host} could not prove its identity{detail}", hint
         hint = "Check base_url, the network and the proxy; if it is a sandbox, that it is running."
         return f"no connection to {host} could be made{detail}", hint
-    if isinstance(failure, httpx.DecodingError):
-        return f"the answer's content encoding is broken{detail}", "A proxy in between may have changed it."
     return f"the connection to {host} broke before the whole answer was there{detail}", ""
+
+
+def _timed_out(operation: Operation[Any], host: str, *, sent: bool) -> tuple[str, str]:
+    if not sent:
+        return f"{host} did not accept a connection in time", "Check the network, the proxy and base_url."
+    if operation.streaming:
+        return "the stream did not open in time", "The first event may take longer than idle_timeout= allows: raise it."
+    return (
+        "no complete answer came in time",
+        "A run may take longer than timeout= allows: raise it, or use callback delivery for long workflows.",
+    )
+
+
+def _is_untrusted(error: Exception) -> bool:
+    return "CERTIFICATE_VERIFY_FAILED" in str(error)
 
 
 def _unexpected(operation: Operation[Any], response: httpx.Response, problem: str) -> UnexpectedResponseError:
@@ -204,4 +237,6 @@ def _unexpected(operation: Operation[Any], response: httpx.Response, problem: st
 
 
 def _told(outcome: Outcome) -> str:
-    return str(outcome.status_code) if isinstance(outcome, httpx.Response) else type(outcome).__name__
+    if isinstance(outcome, httpx.Response):
+        return str(outcome.status_code)
+    return type(outcome.error).__name__ if isinstance(outcome, Failure) else "nothing"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import ssl
-import threading
 from abc import ABC, abstractmethod
 from functools import lru_cache
 from typing import Any, Generic, TypeVar, Union
@@ -13,7 +12,8 @@ from typing import Any, Generic, TypeVar, Union
 import anyio.lowlevel
 import httpx
 
-from .errors import ClientClosedError
+from .deadlines import Trace
+from .errors import ClientClosedError, ConfigurationError
 from .operations import Operation
 from .settings import Settings
 from .version import VERSION
@@ -32,7 +32,7 @@ def tls_context() -> ssl.SSLContext:
 
 
 def build_request(
-    client: httpx.Client | httpx.AsyncClient, operation: Operation[Any], settings: Settings
+    client: httpx.Client | httpx.AsyncClient, operation: Operation[Any], settings: Settings, trace: Trace
 ) -> httpx.Request:
     """The request of one attempt, on top of what the httpx client itself adds to its requests."""
     headers = httpx.Headers({"User-Agent": USER_AGENT})
@@ -46,6 +46,7 @@ def build_request(
         content=operation.body,
         headers=headers,
         timeout=settings.phases(streaming=operation.streaming),
+        extensions={"trace": trace},
     )
 
 
@@ -57,10 +58,9 @@ class Pool(ABC, Generic[ClientT]):
     """
 
     def __init__(self, http_client: ClientT | None) -> None:
-        self._lock = threading.Lock()
         self._given = http_client
-        self._own: ClientT | None = None
-        self._process = 0
+        # By process, and without a lock: a lock that is held while another thread forks stays held in the child.
+        self._own: dict[int, ClientT] = {}
         self._closed = False
 
     @property
@@ -73,19 +73,29 @@ class Pool(ABC, Generic[ClientT]):
 
         Raises:
             ClientClosedError: It was closed.
+            ConfigurationError: The environment names a proxy or certificates that cannot be used.
         """
-        client = self._given or self._own_client()
-        if self._closed or client.is_closed:
+        client = None if self._closed else self._given or self._own_client()
+        if client is None or client.is_closed:
             raise ClientClosedError(
                 "The client is closed.", hint="Make a new one, or keep it open while calls and streams are in use."
             )
         return client
 
     def _own_client(self) -> ClientT:
-        with self._lock:
-            if self._own is None or self._process != os.getpid():
-                self._own, self._process = self._build(), os.getpid()
-            return self._own
+        process = os.getpid()
+        if (client := self._own.get(process)) is not None:
+            return client
+        try:
+            built = self._build()
+        except (ImportError, OSError, ValueError, httpx.InvalidURL) as error:
+            raise ConfigurationError(
+                f"The environment's settings of proxies or certificates cannot be used ({type(error).__name__}).",
+                hint="Check HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE and SSL_CERT_DIR. "
+                "A socks proxy needs: pip install 'httpx[socks]'.",
+            ) from error
+        # Of two threads that come here at once one keeps its client; the other's has no connection yet.
+        return self._own.setdefault(process, built)
 
     @abstractmethod
     def _build(self) -> ClientT:
@@ -94,8 +104,7 @@ class Pool(ABC, Generic[ClientT]):
     def _take_own(self) -> ClientT | None:
         """Mark the pool closed and hand out the own client of this process, for closing."""
         self._closed = True
-        own, self._own = self._own, None
-        return own if self._process == os.getpid() else None
+        return self._own.pop(os.getpid(), None)
 
 
 class SyncPool(Pool[httpx.Client]):
@@ -119,6 +128,10 @@ class AsyncPool(Pool[httpx.AsyncClient]):
         return httpx.AsyncClient(verify=tls_context())
 
     def client(self) -> httpx.AsyncClient:
+        self._check_loop()
+        return super().client()
+
+    def _check_loop(self) -> None:
         loop = anyio.lowlevel.current_token()
         if self._loop is None:
             self._loop = loop
@@ -127,9 +140,10 @@ class AsyncPool(Pool[httpx.AsyncClient]):
                 "This AsyncFetchHive was first used in another event loop, and its connections live there.",
                 hint="Make one client per event loop: `async with AsyncFetchHive() as client:` inside asyncio.run().",
             )
-        return super().client()
 
     async def aclose(self) -> None:
         """Close the own httpx client, if there is one; a second time does nothing."""
+        if self._own:
+            self._check_loop()
         if (own := self._take_own()) is not None:
             await own.aclose()

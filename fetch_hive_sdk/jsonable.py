@@ -25,6 +25,7 @@ __all__ = ["MetadataValue", "article", "encode", "flat", "mapping", "plain", "re
 MetadataValue = Union[str, int, float, bool, None]
 
 _MAX_DEPTH = 200  # what pydantic reads and writes as JSON
+_MAX_INT_BITS = 14_000  # beyond about 4,300 digits Python itself refuses to write it
 _SEQUENCES = (list, tuple, set, frozenset, deque)
 
 
@@ -94,6 +95,8 @@ def _plain(value: Any, path: str, outer: frozenset[int]) -> Any:
     if isinstance(value, str):
         return _text(value, path)
     if isinstance(value, int):
+        if value.bit_length() > _MAX_INT_BITS:
+            raise refused(path, "the number is too large", "Pass it as a str.")
         return int(value)
     if isinstance(value, float):
         return _finite(float(value), path)
@@ -112,10 +115,10 @@ def _structure(value: Any, path: str, outer: frozenset[int]) -> Any:
     if len(outer) >= _MAX_DEPTH:
         raise _too_deep(path)
     outer |= {id(value)}
+    if isinstance(value, Mapping):  # results of this SDK too: they are sent as they came
+        return _object(value, path, outer)  # pyright: ignore[reportUnknownArgumentType]
     if isinstance(value, BaseModel):
         return _model(value, path, outer)
-    if isinstance(value, Mapping):
-        return _object(value, path, outer)  # pyright: ignore[reportUnknownArgumentType]
     if isinstance(value, _SEQUENCES):
         items = cast("Iterable[Any]", value)
         return [_plain(item, f"{path}[{index}]", outer) for index, item in enumerate(items)]

@@ -5,7 +5,6 @@ Checked is what the service documents, and nothing is sent that it must refuse. 
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar, Union, cast
@@ -18,6 +17,7 @@ from .errors import InvalidRequestError
 from .jsonable import MetadataValue, article, encode, flat, mapping, plain, refused
 from .results import AgentReply, PromptResult, WorkflowRun
 from .settings import Settings
+from .urls import absolute_url, is_private
 
 __all__ = [
     "AgentAsyncOptions",
@@ -244,9 +244,9 @@ def _tool_approval(value: object) -> object:
 
 
 def _items(field_name: str, value: object) -> Sequence[Any]:
-    if not isinstance(value, (list, tuple)):
+    if not isinstance(value, Sequence) or isinstance(value, (str, bytes, bytearray)):
         raise refused(field_name, f"{article(value)} is not allowed", "Pass a list.")
-    return cast("Sequence[Any]", value)
+    return value  # pyright: ignore[reportUnknownVariableType]
 
 
 def _attachments(field_name: str, attachments: object) -> list[Any] | None:
@@ -262,7 +262,7 @@ def _attachment(path: str, item: object) -> Any:
         return _https_url(path, item)
     if not isinstance(item, Mapping):
         raise refused(path, f"{article(item)} is not allowed", 'Pass an https URL or {"file_url": "https://…"}.')
-    attachment = plain(item, path)
+    attachment = {name: part for name, part in plain(item, path).items() if part is not None}
     if "file_url" not in attachment:
         raise refused(f"{path}.file_url", "it is missing", "Pass the file's https URL.")
     return {**attachment, "file_url": _https_url(f"{path}.file_url", attachment["file_url"])}
@@ -350,24 +350,14 @@ def _https_url(path: str, value: object) -> str:
 def _callback_url(path: str, value: object) -> str:
     url = _url(path, value)
     # http is for the sandbox: such hosts exist only on the caller's own network.
-    if url.scheme != "https" and not (url.scheme == "http" and _is_private(url.host)):
+    if url.scheme != "https" and not (url.scheme == "http" and is_private(url.host)):
         raise refused(path, f"an {url.scheme} URL is not allowed", "Callbacks are posted to https URLs.")
     return cast("str", value)
 
 
 def _url(path: str, value: object) -> httpx.URL:
-    # The URL is not quoted in any message: its query may be a secret.
+    text = _filled(path, value, "Pass an absolute https URL.")
     try:
-        url = httpx.URL(_filled(path, value, "Pass an absolute https URL."))
-    except (httpx.InvalidURL, UnicodeError):
-        raise refused(path, "this is not a URL", "Pass an absolute https URL.") from None
-    if not url.host or not url.scheme:
-        raise refused(path, "this is not an absolute URL", "Pass an absolute https URL.")
-    return url
-
-
-def _is_private(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_private
-    except ValueError:
-        return "." not in host or host.endswith((".localhost", ".local", ".internal", ".test"))
+        return absolute_url(text)
+    except ValueError as error:
+        raise refused(path, str(error), "Pass an absolute https URL.") from None

@@ -54,7 +54,7 @@ __all__ = [
 class Record(BaseModel, Mapping[str, Any], frozen=True):
     """A JSON object of the service: typed by attribute, as it came by key."""
 
-    model_config = ConfigDict(extra="allow", populate_by_name=True, defer_build=True)
+    model_config = ConfigDict(extra="allow", populate_by_name=True, defer_build=True, hide_input_in_errors=True)
 
     _json: bytes | dict[str, Any] | None = PrivateAttr(default=None)
     _older_keys: ClassVar[Mapping[str, str]] = {}
@@ -78,6 +78,17 @@ class Record(BaseModel, Mapping[str, Any], frozen=True):
             json = cast("dict[str, Any]", read_json(json))
             self._keep(json)
         return json
+
+    def copy(self) -> dict[str, Any]:  # type: ignore[override]
+        """As `dict.copy`: the JSON as it came, as a new dict."""
+        return self.to_dict()
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """As pydantic's; with `update` the keys are those of the changed attributes."""
+        copied = super().model_copy(update=update, deep=deep)
+        if update:
+            copied._json = None  # type: ignore[misc]
+        return copied
 
     def __getitem__(self, key: str) -> Any:
         fields = self._fields()
@@ -152,19 +163,13 @@ def read_record(cls: type[Any], data: bytes, adapter: TypeAdapter[Any] | None = 
     try:
         record = cls.model_validate_json(data) if adapter is None else adapter.validate_json(data)
     except ValidationError:
-        record = _read_tolerantly(cls, data, adapter)
+        record = None  # read on outside of the handler: no error shall show this one, which may quote secrets
+    if record is None:
+        fields = read_object(data)
+        validate = cls.model_validate if adapter is None else adapter.validate_python
+        record = make_tolerantly(validate, fields, tagged=adapter is not None)
     record._keep(data)
     return record
-
-
-def _read_tolerantly(cls: type[Any], data: bytes, adapter: TypeAdapter[Any] | None) -> Any:
-    value = read_json(data)
-    if not isinstance(value, dict):
-        raise ValueError(f"it is JSON, but no object: {type(value).__name__}")
-    fields = cast("dict[str, Any]", value)
-    if adapter is None:
-        return make_tolerantly(cls.model_validate, fields)
-    return make_tolerantly(adapter.validate_python, fields, tagged=True)
 
 
 def make_tolerantly(validate: Callable[[Any], Any], fields: dict[str, Any], *, tagged: bool = False) -> Any:
@@ -180,7 +185,7 @@ def make_tolerantly(validate: Callable[[Any], Any], fields: dict[str, Any], *, t
         try:
             return validate(fields)
         except ValidationError as error:
-            odd = {str(problem["loc"][tagged]) for problem in error.errors()}
+            odd = {str(problem["loc"][tagged]) for problem in error.errors(include_input=False)}
             # A text that came as an object, a number or a list is given as JSON text; what fits no way is left out.
             fields = {
                 name: as_text(field) if name in odd else field
@@ -205,6 +210,18 @@ def read_json(data: bytes) -> Any:
         except RecursionError:
             raise ValueError("it is nested too deeply") from None
         return pydantic_core.from_json(cleaned.decode("utf-16", "replace"))
+
+
+def read_object(data: bytes) -> dict[str, Any]:
+    """Parse JSON as `read_json` does, and hold that it is an object.
+
+    Raises:
+        ValueError: It is not JSON, or not an object.
+    """
+    value = read_json(data)
+    if not isinstance(value, dict):
+        raise ValueError(f"it is JSON, but no object: {type(value).__name__}")
+    return cast("dict[str, Any]", value)
 
 
 def as_text(value: Any) -> str:

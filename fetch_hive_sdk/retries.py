@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import random
 import re
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -77,9 +78,9 @@ class RetryPolicy:
         random so that many clients do not come back at the same moment.
         """
         if retry_after is not None:
-            return retry_after
+            return min(retry_after, threading.TIMEOUT_MAX)
         doubled = min(self.max_delay, self.initial_delay * 2.0 ** min(attempt - 1, 60))
-        return doubled * (1 - jitter() / 2)
+        return min(doubled * (1 - jitter() / 2), threading.TIMEOUT_MAX)
 
 
 def may_have_run(status: int, *, direct_workflow: bool, retry_after: float | None) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-import sys
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -14,6 +14,7 @@ import httpx
 from .errors import ConfigurationError, InvalidRequestError
 from .jsonable import article, flat
 from .retries import RetryPolicy
+from .urls import absolute_url
 
 __all__ = ["DEFAULT_BASE_URL", "Settings"]
 
@@ -22,6 +23,7 @@ DEFAULT_TIMEOUT = 300.0
 DEFAULT_IDLE_TIMEOUT = 60.0
 CONNECT_TIMEOUT = 5.0
 
+_OWN_HEADERS = ("accept", "authorization", "content-length", "content-type", "host")
 _HEADER_NAME_CHARACTERS = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
 
@@ -92,7 +94,9 @@ class Settings:
             limits = self.timeout.as_dict()
         else:
             whole = _finite(self.timeout)
-            limits = {"connect": min(CONNECT_TIMEOUT, self.timeout), "read": whole, "write": whole, "pool": whole}
+            # A little less for what comes before sending, so that it ends before the attempt and is known as such.
+            before = self.timeout * 0.9
+            limits = {"connect": min(CONNECT_TIMEOUT, before), "pool": _finite(before), "read": whole, "write": whole}
         if streaming:
             limits["read"] = _finite(self.idle_timeout)
         return httpx.Timeout(**limits)
@@ -125,11 +129,10 @@ def _base_url(value: object) -> str:
     if not isinstance(value, str):
         raise ConfigurationError(f"base_url: {article(value)} is not allowed.", hint=hint)
     try:
-        url = httpx.URL(value.strip())
-    except (httpx.InvalidURL, UnicodeError) as error:
-        raise ConfigurationError("base_url: this is not a URL.", hint=hint) from error
-    # Never quoted: it may have a password or another secret in it.
-    if url.scheme not in ("http", "https") or not url.host:
+        url = absolute_url(value.strip())
+    except ValueError as error:
+        raise ConfigurationError(f"base_url: {error}.", hint=hint) from None
+    if url.scheme not in ("http", "https"):
         raise ConfigurationError("base_url: this is not an absolute http(s) URL.", hint=hint)
     if any(mark in value for mark in "@?#"):
         raise ConfigurationError("base_url: it has a user, a query or a fragment in it.", hint=hint)
@@ -147,7 +150,7 @@ def _seconds(name: str, value: object) -> float:
             f"{name}: {shown} is not allowed.",
             hint='Pass seconds as a number above 0; float("inf") means no limit.',
         )
-    return math.inf if value > sys.float_info.max else float(value)
+    return math.inf if value > threading.TIMEOUT_MAX else float(value)
 
 
 def _metadata(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -163,6 +166,8 @@ def _headers(headers: object) -> dict[str, str]:
     for name, value in headers.items():  # pyright: ignore[reportUnknownVariableType]
         if not isinstance(name, str) or not name or not _HEADER_NAME_CHARACTERS.issuperset(name):
             raise ConfigurationError(f"default_headers: {name!r} is not a header name.", hint="Correct the name.")
+        if name.lower() in _OWN_HEADERS:
+            raise ConfigurationError(f"default_headers: {name} is set by the SDK.", hint="Leave it out.")
         # The value is not quoted: it may be a secret.
         if not isinstance(value, str) or not value.isascii() or not (value.isprintable() and value == value.strip()):
             raise ConfigurationError(

@@ -7,6 +7,7 @@ decided by `StreamReader`, which does no I/O.
 from __future__ import annotations
 
 import math
+import socket
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Generator, Iterator
@@ -15,12 +16,13 @@ from types import TracebackType
 from typing import Any, Generic, TypeVar
 
 import anyio
+import anyio.lowlevel
 import httpx
 import pydantic_core
 from typing_extensions import Self
 
 from .deadlines import DeadlineExceeded, waits_end_at
-from .drivers import drive, drive_async
+from .drivers import drive, drive_async, in_own_task
 from .errors import (
     MAY_HAVE_RUN_HINT,
     StreamClosedError,
@@ -57,6 +59,7 @@ class StreamReader(Generic[ResultT]):
         self._decoder = SSEDecoder()
         self._events: deque[StreamEvent | StreamError] = deque()
         self._failed_with: ErrorEvent | None = None
+        self.request: httpx.Request | None = None  # what was sent, for errors
         self.complete = False  # the service said that it has sent all
         self.ended = False  # nothing more will come
         # What the events add up to, in the words of the plain answer.
@@ -99,14 +102,14 @@ class StreamReader(Generic[ResultT]):
         self._events.popleft()
         return event
 
-    def end(self, failure: Exception | None = None) -> None:
-        """Judge the end of the bytes, or the failure that ended them: complete, or cut."""
-        if not self.ended and not self.complete:
+    def end(self, failure: Exception | None = None, *, closed: bool = False) -> None:
+        """Judge the end of the bytes, or the failure that ended them: complete, cut, or closed on purpose."""
+        if not self.ended and not self.complete and not closed:
             if isinstance(failure, (httpx.TimeoutException, DeadlineExceeded)):
                 self._interrupt(f"no event came for {self._idle_timeout:g} s", failure, StreamIdleTimeoutError)
             else:
                 self._interrupt("the connection broke" if failure else "it ended without its last event", failure)
-        self.ended = True
+        self.ended = not closed
 
     def result(self) -> ResultT:
         """What has come so far, as the plain call would return it."""
@@ -173,7 +176,7 @@ class StreamReader(Generic[ResultT]):
             partial=self.result(),
             request_id=self.request_id,
             may_have_run=True,
-            request=None,
+            request=self.request,
         )
         error.__cause__ = cause
         self._events.append(error)
@@ -193,7 +196,7 @@ class _StreamState(Generic[ResultT]):
         self._settings = settings
         self._reader = StreamReader(operation, settings.idle_timeout)
         self._response: httpx.Response | None = None
-        self._opened = False
+        self._refusal: Exception | None = None  # why it could not be opened
         self._left_early = False
 
     @property
@@ -207,17 +210,23 @@ class _StreamState(Generic[ResultT]):
         return self._response
 
     def _check_readable(self) -> None:
+        if self._refusal is not None:
+            raise self._refusal
         if self._left_early:
             raise StreamClosedError(
                 "The stream was left before its end, by break or close(), and its connection is given back.",
                 hint="Read it in one loop, or keep what you need while you read.",
                 partial=self._reader.result(),
                 request_id=self.request_id,
-                may_have_run=True,
+                may_have_run=self._response is not None,
             )
 
     def _note_close(self) -> None:
         self._left_early = self._left_early or not self._reader.ended
+
+    def _patience(self) -> float:
+        """Seconds to wait for the next event; once the answer is complete, only its end is missing."""
+        return _DRAIN_SECONDS if self._reader.complete else self._settings.idle_timeout
 
 
 class Stream(_StreamState[ResultT]):
@@ -233,7 +242,8 @@ class Stream(_StreamState[ResultT]):
                 print(text, end="", flush=True)
             result = stream.final()
 
-    Leaving the block or the loop early frees the connection; the run itself goes on and is billed.
+    Leaving the block or the loop early frees the connection; the run itself goes on and is billed. To read a
+    single event and go on later, use `next(stream)`.
 
     Raises:
         StreamFailedError: At the step after an `error` event: the run failed.
@@ -247,6 +257,7 @@ class Stream(_StreamState[ResultT]):
         super().__init__(operation, settings)
         self._pool = pool
         self._chunks: Iterator[bytes]
+        self._reading = False
 
     def __enter__(self) -> Self:
         self._open()
@@ -282,43 +293,61 @@ class Stream(_StreamState[ResultT]):
         return self._reader.result()
 
     def close(self) -> None:
-        """Give the connection back. Reading on is an error unless the stream had ended."""
+        """Give the connection back. Reading on is an error unless the stream had ended.
+
+        Another thread that is reading at the moment gets `StreamClosedError`.
+        """
         self._note_close()
-        if self._response is not None:
+        if self._response is None:
+            return
+        if self._reading:
+            # Closing a socket does not wake who waits on it; shutting it down does.
+            network = self._response.extensions.get("network_stream")
+            connection = network and network.get_extra_info("socket")
+            if connection is not None:
+                with suppress(OSError):
+                    socket.socket.shutdown(connection, socket.SHUT_RDWR)
+        else:
             self._response.close()
 
     def _open(self) -> None:
-        if not self._opened:
-            self._check_readable()
-            self._opened = True
-            self._response = drive(open_stream(self._operation, self._settings), self._pool)
+        self._check_readable()
+        if self._response is None:
+            try:
+                self._response = drive(open_stream(self._operation, self._settings), self._pool)
+            except Exception as refusal:
+                self._refusal = refusal
+                raise
+            self._reader.request = self._response.request
             self._chunks = self._response.iter_bytes()
 
     def _next(self) -> StreamEvent | None:
         self._open()
-        self._check_readable()
         try:
             while (event := self._reader.next()) is None:
                 if self._reader.ended:
                     self._drain()
                     return None
                 self._read_until_event()
+                self._check_readable()
         except BaseException:
             self.close()
             raise
         return event
 
     def _read_until_event(self) -> None:
-        idle_timeout = self._settings.idle_timeout
+        self._reading = True
         try:
-            with waits_end_at(time.monotonic() + idle_timeout):
+            with waits_end_at(time.monotonic() + self._patience()):
                 # Comments keep the connection alive, but they are no events: they do not end the wait.
                 while not self._reader.pending:
                     self._reader.feed(next(self._chunks))
         except StopIteration:
-            self._reader.end()
+            self._reader.end(closed=self._left_early)
         except _FAILURES as failure:
-            self._reader.end(failure)
+            self._reader.end(failure, closed=self._left_early)
+        finally:
+            self._reading = False
 
     def _drain(self) -> None:
         """Read to the end of the body, so that its connection can be used again."""
@@ -332,8 +361,8 @@ class Stream(_StreamState[ResultT]):
 class AsyncStream(_StreamState[ResultT]):
     """A streamed answer of the async client; as `Stream`, with `async for` and `async with`.
 
-    Use `async with` where you may leave the loop early: it gives the connection back at once. `async for`
-    alone gives it back at the end, and after `break` when the stream object is collected.
+    Use `async with` where you may leave the loop early, and always so on trio: it gives the connection back at
+    once. `async for` alone gives it back at the end, and after `break` when the stream object is collected.
 
     Raises:
         StreamFailedError: At the step after an `error` event: the run failed.
@@ -347,7 +376,7 @@ class AsyncStream(_StreamState[ResultT]):
         super().__init__(operation, settings)
         self._pool = pool
         self._chunks: AsyncIterator[bytes]
-        self._response_to_close: httpx.Response | None = None
+        self._reading: anyio.CancelScope | None = None
 
     async def __aenter__(self) -> Self:
         await self._open()
@@ -378,66 +407,78 @@ class AsyncStream(_StreamState[ResultT]):
         return self._reader.result()
 
     async def aclose(self) -> None:
-        """Give the connection back. Reading on is an error unless the stream had ended."""
+        """Give the connection back. Reading on is an error unless the stream had ended.
+
+        Another task that is reading at the moment gets `StreamClosedError`.
+        """
         self._note_close()
-        response, self._response_to_close = self._response_to_close, None
-        if response is None:
-            return
-        # Reading on inside a cancelled scope unwinds every generator between here and the socket, in order;
-        # closing the response alone would leave them to the garbage collector.
-        with anyio.CancelScope() as scope:
-            scope.cancel()
-            await self._read_on()
+        if self._reading is not None:
+            self._reading.cancel()
+        elif self._response is not None and not self._response.is_closed:
+            await in_own_task(self._close_response)
+
+    async def _close_response(self) -> None:
+        assert self._response is not None
         with anyio.CancelScope(shield=True):
-            await response.aclose()
+            # Reading on inside a cancelled scope unwinds every generator between here and the socket, in order;
+            # closing the response alone would leave them to the garbage collector.
+            with anyio.CancelScope() as scope:
+                scope.cancel()
+                await self._read_on()
+            await self._response.aclose()
 
     async def _open(self) -> None:
-        if not self._opened:
-            self._check_readable()
-            self._opened = True
-            self._response = self._response_to_close = await drive_async(
-                open_stream(self._operation, self._settings), self._pool
-            )
+        self._check_readable()
+        if self._response is None:
+            try:
+                self._response = await drive_async(open_stream(self._operation, self._settings), self._pool)
+            except Exception as refusal:
+                self._refusal = refusal
+                raise
+            self._reader.request = self._response.request
             self._chunks = self._response.aiter_bytes()
 
     async def _next(self) -> StreamEvent | None:
         await self._open()
-        self._check_readable()
         try:
             while (event := self._reader.next()) is None:
                 if self._reader.ended:
                     await self._drain()
                     return None
                 await self._read_until_event()
+                self._check_readable()
         except BaseException:
             await self.aclose()
             raise
         return event
 
     async def _read_until_event(self) -> None:
-        idle_timeout = self._settings.idle_timeout
-        with anyio.move_on_after(None if idle_timeout == math.inf else idle_timeout) as scope:
-            try:
+        patience = self._patience()
+        try:
+            with anyio.move_on_after(None if patience == math.inf else patience) as self._reading:
                 # Comments keep the connection alive, but they are no events: they do not end the wait.
                 while not self._reader.pending:
                     self._reader.feed(await self._chunks.__anext__())
-            except StopAsyncIteration:
-                self._reader.end()
-            except _FAILURES as failure:
-                self._reader.end(failure)
-        if scope.cancelled_caught:
-            self._reader.end(DeadlineExceeded())
+            if self._reading.cancelled_caught:
+                raise DeadlineExceeded
+        except StopAsyncIteration:
+            self._reader.end(closed=self._left_early)
+        except _FAILURES as failure:
+            self._reader.end(failure, closed=self._left_early)
+        finally:
+            self._reading = None
 
     async def _drain(self) -> None:
         """Read to the end of the body, so that its connection can be used again."""
         with anyio.move_on_after(_DRAIN_SECONDS):
-            await self._read_on()
+            await in_own_task(self._read_on)
         await self.aclose()
 
     async def _read_on(self) -> None:
         with suppress(StopAsyncIteration, *_FAILURES):
             while True:
                 await self._chunks.__anext__()
+                await anyio.lowlevel.checkpoint()  # a transport that never waits would not notice a cancellation
 
 
 class _AsyncText(AsyncIterator[str]):

@@ -305,3 +305,17 @@ def test_frozen() -> None:
 
     with pytest.raises(ValueError, match="frozen"):
         event.response = "b"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(b'{"type":"new_kind","text":"\\ud83d"}', id="half a surrogate pair"),
+        pytest.param(b'\xef\xbb\xbf{"type":"new_kind"}', id="BOM"),
+        pytest.param(b'{"type":"new_kind","t":"\xff"}', id="stray byte"),
+        pytest.param(b'{"t":"\xff"}', id="no type"),
+    ],
+)
+def test_odd_bytes_of_an_unknown_event(data: bytes) -> None:
+    """An event of an unknown type is kept even where its bytes are odd."""
+    assert isinstance(read_event(data), UnknownEvent)

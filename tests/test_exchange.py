@@ -28,7 +28,8 @@ from fetch_hive_sdk import (
     UnprocessableEntityError,
     WorkflowCompleted,
 )
-from fetch_hive_sdk.exchange import DeadlineExceeded, Send, Sleep, Step, open_stream, run
+from fetch_hive_sdk.deadlines import DeadlineExceeded, Trace
+from fetch_hive_sdk.exchange import Failure, Send, Sleep, Step, open_stream, run
 from fetch_hive_sdk.operations import Operation, invoke_prompt, invoke_workflow
 from fetch_hive_sdk.settings import Settings
 
@@ -67,7 +68,12 @@ def sound() -> httpx.Response:
 Play = tuple[list[str], Any]
 
 
-def play(exchange: Generator[Step, Any, Any], *outcomes: httpx.Response | Exception) -> Play:
+def failed(error: Exception, trace: Trace | None = None) -> Failure:
+    """A failure as a driver hands it back; without a trace, of a transport that tells nothing."""
+    return Failure(error, request(), trace or Trace())
+
+
+def play(exchange: Generator[Step, Any, Any], *outcomes: httpx.Response | Exception | Failure) -> Play:
     """Carry an exchange out with these outcomes: its steps by name, and its result or error."""
     steps: list[str] = []
     left = list(outcomes)
@@ -78,6 +84,7 @@ def play(exchange: Generator[Step, Any, Any], *outcomes: httpx.Response | Except
             if isinstance(step, Send):
                 steps.append("send")
                 given = left.pop(0)
+                given = failed(given) if isinstance(given, Exception) else given
             else:
                 assert isinstance(step, Sleep)
                 assert step.seconds >= 0
@@ -112,7 +119,7 @@ def test_what_is_sent() -> None:
     exchange = run(PROMPT, SETTINGS)
 
     assert Send(PROMPT, SETTINGS) == next(exchange)
-    assert isinstance(exchange.send(httpx.ConnectError("refused")), Sleep)
+    assert isinstance(exchange.send(failed(httpx.ConnectError("refused"))), Sleep)
     assert Send(PROMPT, SETTINGS) == exchange.send(None)
 
 
@@ -138,9 +145,7 @@ NEVER_SENT: list[Callable[[], Exception]] = [
     partial(httpx.ConnectError, "refused"),
     partial(httpx.ConnectTimeout, "slow"),
     partial(httpx.PoolTimeout, ""),
-    partial(httpx.ProxyError, "407"),
-    partial(httpx.UnsupportedProtocol, "no scheme"),
-    partial(httpx.InvalidURL, "bad"),
+    partial(httpx.ProxyError, "503 Service Unavailable"),
 ]
 PERHAPS_SENT: list[Callable[[], Exception]] = [
     partial(httpx.ReadTimeout, "slow"),
@@ -324,7 +329,7 @@ def sleeps(settings: Settings, *outcomes: httpx.Response | Exception) -> list[fl
     waited: list[float] = []
     step: Any = next(exchange)
     for outcome in outcomes:
-        step = exchange.send(outcome)
+        step = exchange.send(failed(outcome) if isinstance(outcome, Exception) else outcome)
         assert isinstance(step, Sleep)
         waited.append(step.seconds)
         step = exchange.send(None)
@@ -481,22 +486,91 @@ def test_messages(failure: Exception, message: str, hint: str) -> None:
 
 def test_host_with_a_port() -> None:
     """The host in a message has its port, if it has one."""
-    settings = SETTINGS.changed(max_retries=0)
-    settings = Settings(api_key=KEY, base_url="http://localhost:8123/v1", retry_policy=settings.retry_policy)
+    failure = Failure(httpx.ConnectError("x"), httpx.Request("POST", "http://localhost:8123/v1/prompt/invoke"), Trace())
 
-    assert "no connection to localhost:8123 could" in play(run(PROMPT, settings), httpx.ConnectError("x"))[1].message
+    error = play(run(PROMPT, SETTINGS.changed(max_retries=0)), failure)[1]
+
+    assert "no connection to localhost:8123 could" in error.message
 
 
 def test_request_of_an_error() -> None:
-    """A connection error has the request it failed with, where httpx knows it."""
-    sent = request()
-    settings = SETTINGS.changed(max_retries=0)
+    """A connection error has the request that failed."""
+    failure = failed(OSError("x"))
 
-    assert sent is play(run(PROMPT, settings), httpx.ConnectError("x", request=sent))[1].request
-    with pytest.raises(RuntimeError):
-        _ = play(run(PROMPT, settings), httpx.ConnectError("x"))[1].request
-    with pytest.raises(RuntimeError):
-        _ = play(run(PROMPT, settings), OSError("x"))[1].request
+    assert failure.request is play(run(PROMPT, SETTINGS.changed(max_retries=0)), failure)[1].request
+
+
+def trace(*events: tuple[str, bytes]) -> Trace:
+    """The trace of a transport that told of these events."""
+    told = Trace()
+    for event, method in events:
+        told(event, {"request": Method(method)})
+    return told
+
+
+class Method:
+    """A request as httpcore tells of it."""
+
+    def __init__(self, method: bytes) -> None:
+        self.method = method
+
+
+@pytest.mark.parametrize(
+    ("events", "sent"),
+    [
+        ([("connection.connect_tcp.started", b"POST")], False),
+        ([("http11.send_request_headers.started", b"CONNECT")], False),
+        ([("http11.send_request_headers.started", b"POST")], True),
+        ([("http2.send_request_headers.started", b"POST")], True),
+    ],
+)
+@pytest.mark.parametrize(
+    "make", [DeadlineExceeded, partial(httpx.ReadTimeout, "slow"), partial(httpx.ReadError, "cut")]
+)
+def test_what_the_connection_tells(make: Callable[[], Exception], events: list[tuple[str, bytes]], sent: bool) -> None:
+    """Whether the run may have started is decided by whether the connection began to send, a proxy's CONNECT apart."""
+    _, error = play(run(PROMPT, SETTINGS.changed(max_retries=0)), failed(make(), trace(*events)))
+
+    assert (sent, not sent) == (error.may_have_run, error.retryable)
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        httpx.UnsupportedProtocol("no scheme"),
+        httpx.InvalidURL("bad"),
+        httpx.ProxyError("407 Proxy Authentication Required"),
+        httpx.ConnectError("[SSL: CERTIFICATE_VERIFY_FAILED] self-signed certificate"),
+        UnicodeError("label too long"),
+    ],
+    ids=lambda failure: type(failure).__name__,
+)
+def test_hopeless(failure: Exception) -> None:
+    """What the same call cannot but meet again is raised at once, as not sent and not worth repeating."""
+    steps, error = play(run(PROMPT, SETTINGS), failure)
+
+    assert ["send"] == steps
+    assert (False, False) == (error.may_have_run, error.retryable)
+
+
+def test_illegal_header() -> None:
+    """An illegal header is told without its value, which may be a secret."""
+    failure = failed(
+        httpx.LocalProtocolError("Illegal header value b's3cret'"), trace(("connection.x.started", b"POST"))
+    )
+    _, error = play(run(PROMPT, SETTINGS), failure)
+
+    assert "the request is not valid HTTP." in error.message
+    assert "s3cret" not in str(error)
+    assert (False, False) == (error.may_have_run, error.retryable)
+
+
+def test_stream_that_opens_late() -> None:
+    """A stream that does not open in time names the setting that bounds it."""
+    _, error = play(open_stream(STREAM, SETTINGS), httpx.ReadTimeout("slow"))
+
+    assert "the stream did not open in time" in error.message
+    assert "idle_timeout=" in error.hint
 
 
 def test_request_id_of_an_error() -> None:

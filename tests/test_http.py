@@ -8,7 +8,9 @@ import json
 import multiprocessing
 import os
 import pickle
+import socket
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -22,6 +24,7 @@ from fetch_hive_sdk import (
     APITimeoutError,
     AsyncFetchHive,
     ClientClosedError,
+    ConfigurationError,
     FetchHive,
     FetchHiveError,
     RetryPolicy,
@@ -29,7 +32,7 @@ from fetch_hive_sdk import (
 from fetch_hive_sdk.http import tls_context
 from fetch_hive_sdk.version import VERSION
 
-from .faulty_server import FaultyServer, json_reply, say_nothing
+from .faulty_server import Exchange, FaultyServer, json_reply, say_nothing
 
 pytestmark = pytest.mark.anyio
 
@@ -159,6 +162,25 @@ async def test_an_own_httpx_client_that_is_closed_is_refused(flavor: str, make_c
     await close_given(given)
     with pytest.raises(ClientClosedError):
         await invoke(make_client(http_client=given))
+
+
+async def test_raise_for_status_in_a_hook_passes_through(
+    flavor: str, faulty: FaultyServer, make_client: Callable[..., Any]
+) -> None:
+    """A hook that raises for the status has its own way: its error is neither wrapped nor retried."""
+    faulty.then(json_reply("{}", 429))
+
+    def hook(response: httpx.Response) -> None:
+        response.raise_for_status()
+
+    async def async_hook(response: httpx.Response) -> None:
+        response.raise_for_status()
+
+    given = given_client(flavor, event_hooks={"response": [hook if flavor == "sync" else async_hook]})
+    with pytest.raises(httpx.HTTPStatusError):
+        await invoke(make_client(base_url=faulty.base_url, http_client=given))
+    await close_given(given)
+    assert 1 == len(faulty.requests)
 
 
 async def test_an_error_of_a_hook_passes_through(
@@ -303,6 +325,124 @@ def test_a_second_event_loop_is_refused(faulty: FaultyServer) -> None:
         asyncio.run(invoke(client))
 
 
+def test_closing_in_a_second_event_loop_is_refused(faulty: FaultyServer) -> None:
+    """Closing an async client in another event loop says what to do instead of failing strangely."""
+    faulty.then(json_reply(ANSWER))
+    client = AsyncFetchHive("fhk_test", faulty.base_url)
+
+    async def use() -> None:
+        await invoke(client)
+        [own] = client._pool._own.values()
+        await own.aclose()
+
+    asyncio.run(use())
+    with pytest.raises(ClientClosedError, match="one client per event loop"):
+        asyncio.run(client.aclose())
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("HTTP_PROXY", "foo://user:s3cret@proxy"), ("SSL_CERT_FILE", "/nowhere.pem"), ("HTTP_PROXY", "http://h:port")],
+)
+async def test_a_wrong_environment_is_a_configuration_error(
+    name: str, value: str, make_client: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A proxy or certificate file that cannot be used is named by its kind, without its value."""
+    monkeypatch.setenv(name, value)
+    tls_context.cache_clear()
+    try:
+        with pytest.raises(ConfigurationError, match=name) as caught:
+            await invoke(make_client())
+    finally:
+        tls_context.cache_clear()
+    assert "s3cret" not in str(caught.value)
+
+
+async def test_a_refused_handshake_did_not_run(faulty: FaultyServer, make_client: Callable[..., Any]) -> None:
+    """A server that says nothing to a TLS hello has got no request: the timeout says that nothing ran."""
+    faulty.then(say_nothing)
+    base_url = faulty.base_url.replace("http://", "https://")
+    async with make_client(base_url=base_url, timeout=0.2, max_retries=0) as client:
+        with pytest.raises(APITimeoutError) as caught:
+            await invoke(client)
+    assert not caught.value.may_have_run
+    assert "POST" == caught.value.request.method
+
+
+def test_a_slow_upload_ends_at_the_timeout() -> None:
+    """A body that the server takes in slowly does not extend the timeout of the attempt."""
+    stopping = threading.Event()
+
+    def sip(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection:
+            while not stopping.wait(0.01) and connection.recv(1024):
+                pass
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        server = threading.Thread(target=sip, args=(listener,))
+        server.start()
+        base_url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
+        with FetchHive("fhk_test", base_url, 0.5, max_retries=0) as client:
+            started = time.monotonic()
+            with pytest.raises(APITimeoutError):
+                client.invoke_prompt(deployment="d", inputs={"text": "x" * 20_000_000})
+            assert time.monotonic() - started < 10  # a hang, and no measure of speed
+        stopping.set()
+        server.join()
+
+
+def test_the_deadline_holds_on_a_connection_of_the_caller(faulty: FaultyServer) -> None:
+    """A connection that the caller's httpx client had opened before keeps to the attempt's timeout too."""
+
+    def drip_body(exchange: Exchange) -> None:
+        exchange.send(b"HTTP/1.1 200 OK\r\nContent-Length: 99999\r\n\r\n")
+        while exchange.pause(0.01):
+            exchange.send(b" ")
+
+    faulty.then(json_reply(ANSWER), drip_body)
+    with httpx.Client() as given:
+        given.get(faulty.base_url)
+        with pytest.raises(APITimeoutError):
+            FetchHive("fhk_test", faulty.base_url, 0.3, http_client=given).invoke_prompt(deployment="d")
+    assert (2, 1) == (len(faulty.requests), faulty.connections)
+
+
+@pytest.mark.parametrize("flavor", ["asyncio"], indirect=True)
+async def test_an_answer_in_the_moment_of_cancellation_is_closed(flavor: str) -> None:
+    """A response that arrives while its call is being cancelled is closed and not lost."""
+    closed: list[bool] = []
+
+    class Body(httpx.AsyncByteStream):
+        async def __aiter__(self) -> Any:
+            yield b""
+
+        async def aclose(self) -> None:
+            closed.append(True)
+
+    with anyio.CancelScope() as scope:
+
+        def answer(_: httpx.Request) -> httpx.Response:
+            scope.cancel()
+            return httpx.Response(200, stream=Body())
+
+        async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as given:
+            await AsyncFetchHive("fhk_test", http_client=given).invoke_prompt_stream(deployment="d").final()
+    assert [True] == closed
+
+
+def test_a_subclass_keeps_its_state() -> None:
+    """`with_options` of a subclass copies what the subclass has added."""
+
+    class TeamClient(FetchHive):
+        team = ""
+
+    client = TeamClient("fhk_test")
+    client.team = "support"
+    assert "support" == client.with_options(timeout=3).team
+
+
 def test_threads_share_a_client(faulty: FaultyServer) -> None:
     """Many threads call at once on one client, and each gets its own answer."""
     faulty.then(lambda exchange: json_reply(json.dumps({"response": json.loads(exchange.body)["user"]}))(exchange))
@@ -348,14 +488,11 @@ def test_closing_in_a_forked_child_leaves_the_parent_alone(faulty: FaultyServer)
     faulty.then(json_reply(ANSWER))
     with FetchHive("fhk_test", faulty.base_url) as client:
         client.invoke_prompt(deployment="d")
-        pool = client._pool
-        parent, pool._process = pool._process, -1  # as it looks in a child
-        own = pool._own
+        [(process, own)] = client._pool._own.items()
+        client._pool._own = {process + 1: own}  # as it looks in a child
         client.close()
-        assert own is not None
         assert not own.is_closed
         own.close()
-        assert os.getpid() == parent
 
 
 @pytest.mark.parametrize("cls", [FetchHive, AsyncFetchHive])
@@ -396,6 +533,6 @@ async def test_no_connection_stays_checked_out(faulty: FaultyServer, make_client
         await invoke(client)
         with pytest.raises(FetchHiveError):
             await invoke(client)
-        pool = getattr(client, "client", client)._pool._own._transport._pool
+        pool = getattr(client, "client", client)._pool._own[os.getpid()]._transport._pool
         assert [] == pool._requests
         assert all(connection.is_idle() for connection in pool.connections)

@@ -18,6 +18,7 @@ from uuid import UUID
 import pydantic
 import pytest
 
+from fetch_hive_sdk import PromptResult
 from fetch_hive_sdk.errors import InvalidRequestError
 from fetch_hive_sdk.jsonable import article, encode, flat, mapping, plain
 
@@ -381,6 +382,19 @@ def test_path_starts_where_the_caller_says() -> None:
     """The message starts with the path it was given."""
     with pytest.raises(InvalidRequestError, match=r"^messages\[2\]\.content: bytes are not JSON\."):
         plain({"content": b""}, "messages[2]")
+
+
+def test_result_as_an_input() -> None:
+    """A result of another call is sent as it came."""
+    body = b'{"response":"Hi","usage":{"prompt_tokens":{"total_tokens":2}}}'
+
+    assert json.loads(body) == plain(PromptResult.from_json(body), "inputs")
+
+
+def test_number_too_large() -> None:
+    """A number that Python itself would not write is refused."""
+    with pytest.raises(InvalidRequestError, match=r"^inputs\.x: the number is too large"):
+        plain({"x": 10**5000}, "inputs")
 
 
 # --- metadata -----------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import pickle
+import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -629,3 +630,28 @@ def test_depth(depth: int) -> None:
         assert nested.decode() == json.dumps(result["response"])
         assert result == copy.deepcopy(result) == pickle.loads(pickle.dumps(result))
         assert result.to_dict() == dict(result)
+
+
+def test_copy_as_of_a_dict() -> None:
+    """`copy()` gives a new dict, as it did when results were dicts."""
+    assert {"response": "Hi"} == read(PromptResult, {"response": "Hi"}).copy()
+
+
+def test_changed_copy() -> None:
+    """A copy with a changed attribute has the change by key too, and no longer equals the original."""
+    result = read(PromptResult, {"response": "Hi"})
+    changed = result.model_copy(update={"response": "new"})
+
+    assert "new" == changed.response == changed["response"]
+    assert result != changed
+    assert result == result.model_copy()
+
+
+def test_no_secret_in_a_traceback() -> None:
+    """The error about a reply that was cut shows nothing of the secret in it, not even as its context."""
+    secret = "s3cret" * 3
+    reply = f'{{"request_id":"req_1","webhook_secret":"{secret}'.encode()
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 - the kind is what the exchange expects
+        WorkflowRun.from_json(reply)
+
+    assert secret not in "".join(traceback.format_exception(caught.value))

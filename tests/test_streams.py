@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import threading
 from collections.abc import Callable
@@ -338,6 +339,169 @@ async def test_another_task_can_close_a_stream(faulty: FaultyServer, flavor: str
         texts.append((await prompt(client).final()).response)
         scope.cancel()
     assert ["Hello"] == texts
+
+
+async def test_a_stream_that_was_refused_stays_refused(faulty: FaultyServer, make_client: Callable[..., Any]) -> None:
+    """A second read of a stream that could not be opened raises the same error, and sends nothing more."""
+    faulty.then(json_reply('{"error":"Invalid access."}', 401))
+    async with make_client(base_url=faulty.base_url) as client:
+        refused = prompt(client)
+        for _ in range(2):
+            with pytest.raises(AuthenticationError):
+                await refused.final()
+    assert 1 == len(faulty.requests)
+
+
+async def test_a_stream_closed_unread_did_not_run(make_client: Callable[..., Any]) -> None:
+    """The error of a stream that was closed before it was opened says that nothing ran."""
+    async with make_client() as client:
+        unread = prompt(client)
+        await unread.aclose()
+        with pytest.raises(StreamClosedError) as caught:
+            await unread.final()
+    assert not caught.value.may_have_run
+
+
+async def test_a_complete_answer_does_not_wait_for_its_end(
+    faulty: FaultyServer, make_client: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the usage event a server that keeps the line open costs a moment, not the idle timeout."""
+    monkeypatch.setattr("fetch_hive_sdk.streams._DRAIN_SECONDS", 0.05)
+    faulty.then(stream(HEL, USAGE, end=wait_for_hang_up))
+    async with make_client(base_url=faulty.base_url, idle_timeout=600) as client:
+        assert "Hel" == (await prompt(client).final()).response
+
+
+async def test_an_error_of_a_stream_has_its_request(faulty: FaultyServer, make_client: Callable[..., Any]) -> None:
+    """Code that reads `error.request`, as of httpx's errors, finds it on an interrupted stream too."""
+    faulty.then(stream(HEL))
+    async with make_client(base_url=faulty.base_url) as client:
+        with pytest.raises(StreamInterruptedError) as caught:
+            await prompt(client).final()
+    assert "POST" == caught.value.request.method
+
+
+async def test_an_untyped_error_is_an_error(faulty: FaultyServer, make_client: Callable[..., Any]) -> None:
+    """An event with an error and no type fails the stream as one with a type does."""
+    faulty.then(stream(HEL, '{"error":"provider failed"}', DONE))
+    async with make_client(base_url=faulty.base_url) as client:
+        with pytest.raises(StreamFailedError, match="provider failed"):
+            await prompt(client).final()
+
+
+def test_another_thread_can_close_a_stream(faulty: FaultyServer) -> None:
+    """Closing a stream that another thread reads wakes that thread, which learns that it was closed."""
+    faulty.then(stream(HEL, end=wait_for_hang_up), WHOLE)
+    caught: list[BaseException] = []
+    with FetchHive("fhk_test", faulty.base_url, idle_timeout=60) as client:
+        opened = prompt(client)
+        next(opened)
+
+        def read() -> None:
+            try:
+                opened.final()
+            except StreamClosedError as error:
+                caught.append(error)
+
+        reader = threading.Thread(target=read)
+        reader.start()
+        while not opened._reading:
+            pass
+        opened.close()
+        reader.join(timeout=10)
+        assert not reader.is_alive()
+        assert "Hello" == prompt(client).final().response
+    assert 1 == len(caught)
+
+
+def test_closing_a_stream_of_a_mock_that_is_read_does_no_harm() -> None:
+    """A stream whose transport has no socket can be closed while it is read."""
+    opened: list[Any] = []
+
+    def body() -> Any:
+        yield f"data: {HEL}\n\n".encode()
+        opened[0].close()
+        yield f"data: {LO}\n\n".encode()
+
+    def answer(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, content=body())
+
+    with httpx.Client(transport=httpx.MockTransport(answer)) as given:
+        opened.append(prompt(FetchHive("fhk_test", http_client=given)))
+        assert "Hel" == next(opened[0])["response"]
+        with pytest.raises(StreamClosedError):
+            next(opened[0])
+
+
+@pytest.mark.parametrize("flavor", ["asyncio", "trio"], indirect=True)
+async def test_a_task_can_close_a_stream_that_another_reads(faulty: FaultyServer, flavor: str) -> None:
+    """Closing a stream that another task reads wakes that task, which learns that it was closed."""
+    faulty.then(stream(HEL, end=wait_for_hang_up), WHOLE)
+    caught: list[BaseException] = []
+    async with httpx.AsyncClient(limits=httpx.Limits(max_connections=1)) as one:
+        client = AsyncFetchHive("fhk_test", faulty.base_url, http_client=one, timeout=5)
+        opened = prompt(client)
+
+        async def read() -> None:
+            try:
+                await opened.final()
+            except StreamClosedError as error:
+                caught.append(error)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(read)
+            while opened._reading is None or not opened.request_id:
+                await anyio.lowlevel.checkpoint()
+            await opened.aclose()
+        assert "Hello" == (await prompt(client).final()).response
+    assert 1 == len(caught)
+
+
+@pytest.mark.parametrize("flavor", ["asyncio"], indirect=True)
+@pytest.mark.parametrize("what", ["stream", "call"])
+async def test_native_cancellation_loses_no_connection(faulty: FaultyServer, flavor: str, what: str) -> None:
+    """`Task.cancel` of asyncio, at whichever await it lands, leaves a pool of one connection usable."""
+    faulty.then(
+        lambda exchange: (WHOLE if b'"streaming":true' in exchange.body else json_reply('{"response":"Hello"}'))(
+            exchange
+        )
+    )
+    async with httpx.AsyncClient(limits=httpx.Limits(max_connections=1)) as one:
+        client = AsyncFetchHive("fhk_test", faulty.base_url, http_client=one, timeout=5)
+
+        async def work() -> Any:
+            if what == "call":
+                return await client.invoke_prompt(deployment="d")
+            async with prompt(client) as opened:
+                return await opened.final()
+
+        for turns in range(150):
+            task = asyncio.create_task(work())
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        assert "Hello" == (await work()).response
+
+
+@pytest.mark.parametrize("flavor", ["asyncio"], indirect=True)
+async def test_an_endless_transport_that_never_waits_can_be_left(flavor: str) -> None:
+    """Leaving the block stops a mock that would yield for ever without ever waiting."""
+    pulled: list[int] = []
+
+    async def body() -> Any:
+        for number in range(100_000):
+            pulled.append(number)
+            yield f"data: {HEL}\n\n".encode()
+
+    def answer(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, content=body())
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as given:
+        client = AsyncFetchHive("fhk_test", http_client=given)
+        async with prompt(client) as opened:
+            await opened.__anext__()
+    assert len(pulled) < 10
 
 
 def test_next_reads_one_event(faulty: FaultyServer) -> None:

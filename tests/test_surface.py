@@ -155,7 +155,7 @@ def test_verifier_loads_no_client() -> None:
 # --- the direction of imports -------------------------------------------------------------------------
 
 LAYERS = [
-    {"version", "logs", "deadlines", "errors", "jsonable", "results", "events", "sse", "retries", "settings"},
+    {"version", "logs", "deadlines", "errors", "jsonable", "results", "events", "sse", "retries", "settings", "urls"},
     {"operations", "callbacks"},
     {"exchange"},
     {"http", "drivers", "streams"},
@@ -205,6 +205,15 @@ def imports(path: pathlib.Path) -> set[str]:
 def test_imports_point_one_way(module: str, path: pathlib.Path) -> None:
     """No module imports one that stands above it; so the clients import neither the sandbox nor the command line."""
     assert set() == {other for other in imports(path) if LAYER[other] > LAYER[module]}
+
+
+def test_submodules() -> None:
+    """A module of the package can be reached as an attribute without an import of its own."""
+    code = "import fetch_hive_sdk; print(fetch_hive_sdk.errors.FetchHiveError.__name__)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert "FetchHiveError" == done.stdout.strip()
+    assert fetch_hive_sdk.__getattr__("errors") is importlib.import_module("fetch_hive_sdk.errors")
 
 
 def test_imports_have_no_cycle() -> None:
