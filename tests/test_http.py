@@ -342,7 +342,7 @@ def test_closing_in_a_second_event_loop_is_refused(faulty: FaultyServer) -> None
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("HTTP_PROXY", "foo://user:s3cret@proxy"), ("SSL_CERT_FILE", "/nowhere.pem"), ("HTTP_PROXY", "http://h:port")],
+    [("HTTP_PROXY", "foo://user:s3cret@proxy"), ("SSL_CERT_FILE", __file__), ("HTTP_PROXY", "http://h:port")],
 )
 async def test_a_wrong_environment_is_a_configuration_error(
     name: str, value: str, make_client: Callable[..., Any], monkeypatch: pytest.MonkeyPatch

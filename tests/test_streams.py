@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import importlib.metadata
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -457,6 +458,10 @@ async def test_a_task_can_close_a_stream_that_another_reads(faulty: FaultyServer
     assert 1 == len(caught)
 
 
+ANYIO = tuple(int(part) for part in importlib.metadata.version("anyio").split(".")[:2])
+
+
+@pytest.mark.skipif(ANYIO < (4, 16), reason="before 4.16 anyio loses a socket that is cancelled while it connects")
 @pytest.mark.parametrize("flavor", ["asyncio"], indirect=True)
 @pytest.mark.parametrize("what", ["stream", "call"])
 async def test_native_cancellation_loses_no_connection(faulty: FaultyServer, flavor: str, what: str) -> None:
