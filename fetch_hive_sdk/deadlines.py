@@ -11,8 +11,10 @@ import math
 import threading
 import time
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
+
+import httpx
 
 __all__ = ["AsyncTrace", "DeadlineExceeded", "Trace", "bound_waits", "waits_end_at"]
 
@@ -20,8 +22,11 @@ __all__ = ["AsyncTrace", "DeadlineExceeded", "Trace", "bound_waits", "waits_end_
 _WRITE_SIZE = 64 * 1024
 
 
-class DeadlineExceeded(Exception):
-    """The time is up."""
+class DeadlineExceeded(httpx.ReadTimeout):
+    """The time is up. An error of httpx, because a connection may hand it on to its other calls."""
+
+    def __init__(self) -> None:
+        super().__init__("The time is up.")
 
 
 class Trace:
@@ -76,9 +81,8 @@ def waits_end_at(deadline: float) -> Generator[None, None, None]:
 
 def bound_waits(stream: Any) -> None:
     """Let the reads and writes of a connection keep to the deadline of the thread that waits on it."""
-    if getattr(stream, "keeps_deadlines", False):
+    if stream is None or getattr(stream, "keeps_deadlines", False):
         return
-    stream.keeps_deadlines = True
     read, write = stream.read, stream.write
 
     def bounded_read(max_bytes: int, timeout: float | None = None) -> Any:
@@ -88,7 +92,9 @@ def bound_waits(stream: Any) -> None:
         for start in range(0, len(buffer), _WRITE_SIZE):
             write(buffer[start : start + _WRITE_SIZE], _left(timeout))
 
-    stream.read, stream.write = bounded_read, bounded_write
+    with suppress(AttributeError):  # a stream of another kind keeps its time itself
+        stream.keeps_deadlines = True
+        stream.read, stream.write = bounded_read, bounded_write
 
 
 def _left(timeout: float | None) -> float | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, TypeVar, cast
 
 import anyio
@@ -48,7 +49,13 @@ def _perform(step: Step, pool: SyncPool) -> httpx.Response | Failure | None:
                 _read(response)
             return response
         except _FAILURES as error:
-            return Failure(error, request, trace)
+            return _failure(error, request, trace)
+
+
+def _failure(error: Exception, request: httpx.Request, trace: Trace) -> Failure:
+    if isinstance(error, httpx.RequestError) and error.request is not request:  # a hook's own call to somewhere else
+        raise error
+    return Failure(error, request, trace)
 
 
 def _read(response: httpx.Response) -> None:
@@ -80,10 +87,14 @@ async def _perform_async(step: Step, pool: AsyncPool) -> httpx.Response | Failur
     try:
         return await in_own_task(lambda: _attempt(client, request, step, trace, opened))
     except BaseException:
-        with anyio.CancelScope(shield=True):
-            for response in opened:  # it came in the moment of the cancellation
-                await response.aclose()
+        for response in opened:  # it came in the moment of the cancellation
+            await in_own_task(partial(_close, response))
         raise
+
+
+async def _close(response: httpx.Response) -> None:
+    with anyio.CancelScope(shield=True):
+        await response.aclose()
 
 
 async def _attempt(
@@ -98,7 +109,7 @@ async def _attempt(
                 await _read_async(response)
             return response
         except _FAILURES as error:
-            return Failure(error, request, trace)
+            return _failure(error, request, trace)
     return Failure(DeadlineExceeded(), request, trace)
 
 
@@ -106,8 +117,7 @@ async def _read_async(response: httpx.Response) -> None:
     try:
         await response.aread()
     except BaseException:
-        with anyio.CancelScope(shield=True):
-            await response.aclose()
+        await _close(response)
         raise
 
 
@@ -117,17 +127,21 @@ async def in_own_task(work: Callable[[], Awaitable[ResultT]]) -> ResultT:
     httpcore gives its connections back in shielded scopes, which withstand a scope's cancellation, but not a
     bare one: that would leave a connection checked out for ever.
     """
-    outcome: list[ResultT | Exception] = []
+    outcome: list[ResultT | BaseException] = []
 
     async def run() -> None:
         try:
             outcome.append(await work())
-        except Exception as error:  # handed on below as it is, not inside a group
+        except anyio.get_cancelled_exc_class():
+            raise
+        except BaseException as error:  # handed on below as it is, not inside a group
             outcome.append(error)
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(run)
-    if isinstance(outcome[0], Exception):
+    if not outcome:  # something that it awaited was cancelled, and not this call
+        raise anyio.get_cancelled_exc_class()
+    if isinstance(outcome[0], BaseException):
         raise outcome[0]
     return outcome[0]
 

@@ -96,6 +96,8 @@ def run(operation: Operation[ResultT], settings: Settings) -> Exchange[ResultT]:
         result = operation.read(response.content)
     except ValueError as error:
         raise _unexpected(operation, response, f"cannot be read: {error}") from error
+    if failure := operation.failure(result):
+        raise _unexpected(operation, response, f"is an error, and not an answer: {failure}")
     logger.debug("%s: request_id %s", operation.name, getattr(result, "request_id", None))
     return result
 

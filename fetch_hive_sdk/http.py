@@ -76,7 +76,7 @@ class Pool(ABC, Generic[ClientT]):
             ConfigurationError: The environment names a proxy or certificates that cannot be used.
         """
         client = None if self._closed else self._given or self._own_client()
-        if client is None or client.is_closed:
+        if client is None or self._closed or client.is_closed:
             raise ClientClosedError(
                 "The client is closed.", hint="Make a new one, or keep it open while calls and streams are in use."
             )

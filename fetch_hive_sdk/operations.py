@@ -15,7 +15,7 @@ from typing_extensions import NotRequired, Required, TypedDict
 
 from .errors import InvalidRequestError
 from .jsonable import MetadataValue, article, encode, flat, mapping, plain, refused
-from .results import AgentReply, PromptResult, WorkflowRun
+from .results import AgentReply, PromptResult, WorkflowRun, as_text
 from .settings import Settings
 from .urls import absolute_url, is_private
 
@@ -89,6 +89,15 @@ class Operation(Generic[ResultT]):
     streaming: bool = False
     starts_run: bool = True
     direct_workflow: bool = False
+
+    def failure(self, result: ResultT) -> str:
+        """The error in a success answer that has nothing else; empty if it is an answer.
+
+        With which status a failed run answers is not documented. A workflow's run has a state for it.
+        """
+        if not isinstance(result, (PromptResult, AgentReply)) or "response" in result or "error" not in result:
+            return ""
+        return as_text(result["error"])
 
     @property
     def name(self) -> str:
@@ -334,6 +343,10 @@ def _agent_async(options: object) -> dict[str, Any] | None:
         return None
     given: dict[str, Any] = plain(mapping("async_options", options), "async_options")
     value = {name: option for name, option in given.items() if option is not None}
+    if unknown := sorted(set(value) - {"callback_url", "allow_background"}):
+        raise refused(
+            f"async_options.{unknown[0]}", "there is no such option", "There are callback_url and allow_background."
+        )
     if "callback_url" in value:
         _callback_url("async_options.callback_url", value["callback_url"])
     if not isinstance(value.get("allow_background", False), bool):

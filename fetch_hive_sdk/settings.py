@@ -50,7 +50,7 @@ class Settings:
             ConfigurationError: A setting is missing or wrong; the message names it and the fix.
         """
         start = cls(
-            api_key=_api_key(api_key if api_key is not None else os.environ.get("FETCH_HIVE_API_KEY")),
+            api_key=_api_key(api_key if api_key is not None else os.environ.get("FETCH_HIVE_API_KEY") or None),
             base_url=_base_url(base_url or os.environ.get("FETCH_HIVE_BASE_URL") or DEFAULT_BASE_URL),
         )
         return start.changed(**others)
@@ -107,7 +107,11 @@ def _finite(seconds: float) -> float | None:
 
 
 def _api_key(value: object) -> str:
-    if value is None or value == "":
+    if value == "":
+        raise ConfigurationError(
+            "api_key: it is empty.", hint="Pass the key, or leave api_key= out to use FETCH_HIVE_API_KEY."
+        )
+    if value is None:
         raise ConfigurationError(
             "No API key: neither api_key= nor the environment variable FETCH_HIVE_API_KEY is set.",
             hint="Create a key in the dashboard under API Keys, then export FETCH_HIVE_API_KEY or pass "

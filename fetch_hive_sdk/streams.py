@@ -7,10 +7,12 @@ decided by `StreamReader`, which does no I/O.
 from __future__ import annotations
 
 import math
+import os
 import socket
+import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Generator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Generic, TypeVar
@@ -43,6 +45,7 @@ from .sse import EventTooLargeError, SSEDecoder
 __all__ = ["AsyncStream", "Stream"]
 
 ResultT = TypeVar("ResultT")
+_ReadT = TypeVar("_ReadT")
 
 # How long a stream waits for the connection's end after the last event, so that it can be used again.
 _DRAIN_SECONDS = 1.0
@@ -196,8 +199,11 @@ class _StreamState(Generic[ResultT]):
         self._settings = settings
         self._reader = StreamReader(operation, settings.idle_timeout)
         self._response: httpx.Response | None = None
+        self._opened = False  # the call has been made, whatever came of it
         self._refusal: Exception | None = None  # why it could not be opened
         self._left_early = False
+        self._busy = False  # somebody reads
+        self._lock = threading.Lock()
 
     @property
     def request_id(self) -> str | None:
@@ -218,8 +224,27 @@ class _StreamState(Generic[ResultT]):
                 hint="Read it in one loop, or keep what you need while you read.",
                 partial=self._reader.result(),
                 request_id=self.request_id,
-                may_have_run=self._response is not None,
+                may_have_run=self._opened,
             )
+
+    def _begin(self) -> None:
+        """Enter a read. Two at once would send the call twice, or tear the events apart."""
+        with self._lock:
+            self._check_readable()
+            if self._busy:
+                raise StreamError(
+                    "The stream is being read by another thread or task.",
+                    hint="Let one read, and hand the events on, by a queue for instance.",
+                    request_id=self.request_id,
+                    may_have_run=True,
+                )
+            self._busy = True
+
+    def _note_refusal(self, refusal: BaseException) -> None:
+        if isinstance(refusal, Exception):
+            self._refusal = refusal
+        else:  # cancelled or interrupted: whether the run has started cannot be known, so it is not tried again
+            self._left_early = True
 
     def _note_close(self) -> None:
         self._left_early = self._left_early or not self._reader.ended
@@ -257,10 +282,11 @@ class Stream(_StreamState[ResultT]):
         super().__init__(operation, settings)
         self._pool = pool
         self._chunks: Iterator[bytes]
-        self._reading = False
+        self._process = 0
 
     def __enter__(self) -> Self:
-        self._open()
+        self._begin()
+        self._reading(self._open)
         return self
 
     def __exit__(
@@ -297,46 +323,69 @@ class Stream(_StreamState[ResultT]):
 
         Another thread that is reading at the moment gets `StreamClosedError`.
         """
-        self._note_close()
-        if self._response is None:
-            return
-        if self._reading:
-            # Closing a socket does not wake who waits on it; shutting it down does.
-            network = self._response.extensions.get("network_stream")
-            connection = network and network.get_extra_info("socket")
-            if connection is not None:
-                with suppress(OSError):
-                    socket.socket.shutdown(connection, socket.SHUT_RDWR)
-        else:
+        with self._lock:
+            self._note_close()
+            if self._busy:
+                self._wake_reader()
+                return
+        self._shut()
+
+    def _shut(self) -> None:
+        if self._response is not None:
             self._response.close()
 
-    def _open(self) -> None:
-        self._check_readable()
-        if self._response is None:
-            try:
-                self._response = drive(open_stream(self._operation, self._settings), self._pool)
-            except Exception as refusal:
-                self._refusal = refusal
-                raise
-            self._reader.request = self._response.request
-            self._chunks = self._response.iter_bytes()
+    def _wake_reader(self) -> None:
+        # Closing a socket does not wake who waits on it; shutting it down does. Not so a connection that is
+        # given back already, or serves other calls or the parent of a fork.
+        response = self._response
+        if response is None or response.is_closed or response.http_version == "HTTP/2" or self._process != os.getpid():
+            return
+        network = response.extensions.get("network_stream")
+        connection = network and network.get_extra_info("socket")
+        if connection is not None:
+            with suppress(OSError):
+                socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
     def _next(self) -> StreamEvent | None:
-        self._open()
+        self._begin()
+        return self._reading(self._next_event)
+
+    def _reading(self, read: Callable[[], _ReadT]) -> _ReadT:
         try:
-            while (event := self._reader.next()) is None:
-                if self._reader.ended:
-                    self._drain()
-                    return None
-                self._read_until_event()
-                self._check_readable()
+            result = read()
+            self._check_readable()
         except BaseException:
-            self.close()
+            self._shut()
             raise
+        finally:
+            self._busy = False
+        return result
+
+    def _open(self) -> None:
+        if self._opened:
+            return
+        self._opened, self._process = True, os.getpid()
+        try:
+            response = drive(open_stream(self._operation, self._settings), self._pool)
+        except StopIteration as error:
+            raise RuntimeError("The transport or a hook raised StopIteration.") from error
+        except BaseException as refusal:
+            self._note_refusal(refusal)
+            raise
+        self._response, self._reader.request = response, response.request
+        self._chunks = response.iter_bytes()
+
+    def _next_event(self) -> StreamEvent | None:
+        self._open()
+        while (event := self._reader.next()) is None:
+            self._check_readable()
+            if self._reader.ended:
+                self._drain()
+                return None
+            self._read_until_event()
         return event
 
     def _read_until_event(self) -> None:
-        self._reading = True
         try:
             with waits_end_at(time.monotonic() + self._patience()):
                 # Comments keep the connection alive, but they are no events: they do not end the wait.
@@ -346,8 +395,6 @@ class Stream(_StreamState[ResultT]):
             self._reader.end(closed=self._left_early)
         except _FAILURES as failure:
             self._reader.end(failure, closed=self._left_early)
-        finally:
-            self._reading = False
 
     def _drain(self) -> None:
         """Read to the end of the body, so that its connection can be used again."""
@@ -355,7 +402,7 @@ class Stream(_StreamState[ResultT]):
         with suppress(*_FAILURES), waits_end_at(until):
             for _ in self._chunks:
                 pass
-        self.close()
+        self._shut()
 
 
 class AsyncStream(_StreamState[ResultT]):
@@ -376,10 +423,12 @@ class AsyncStream(_StreamState[ResultT]):
         super().__init__(operation, settings)
         self._pool = pool
         self._chunks: AsyncIterator[bytes]
-        self._reading: anyio.CancelScope | None = None
+        self._waiting: anyio.CancelScope | None = None
+        self._closing = False
 
     async def __aenter__(self) -> Self:
-        await self._open()
+        self._begin()
+        await self._reading(self._open)
         return self
 
     async def __aexit__(
@@ -412,73 +461,96 @@ class AsyncStream(_StreamState[ResultT]):
         Another task that is reading at the moment gets `StreamClosedError`.
         """
         self._note_close()
-        if self._reading is not None:
-            self._reading.cancel()
-        elif self._response is not None and not self._response.is_closed:
+        if self._busy:
+            assert self._waiting is not None
+            self._waiting.cancel()
+        else:
+            await self._shut()
+
+    async def _shut(self) -> None:
+        if self._response is not None and not self._response.is_closed and not self._closing:
+            self._closing = True
             await in_own_task(self._close_response)
 
     async def _close_response(self) -> None:
         assert self._response is not None
         with anyio.CancelScope(shield=True):
-            # Reading on inside a cancelled scope unwinds every generator between here and the socket, in order;
-            # closing the response alone would leave them to the garbage collector.
-            with anyio.CancelScope() as scope:
-                scope.cancel()
-                await self._read_on()
-            await self._response.aclose()
-
-    async def _open(self) -> None:
-        self._check_readable()
-        if self._response is None:
             try:
-                self._response = await drive_async(open_stream(self._operation, self._settings), self._pool)
-            except Exception as refusal:
-                self._refusal = refusal
-                raise
-            self._reader.request = self._response.request
-            self._chunks = self._response.aiter_bytes()
+                # Reading on inside a cancelled scope unwinds every generator between here and the socket, in
+                # order; closing the response alone would leave them to the garbage collector.
+                with anyio.CancelScope() as scope:
+                    scope.cancel()
+                    await self._read_on()
+            finally:
+                await self._response.aclose()
 
     async def _next(self) -> StreamEvent | None:
-        await self._open()
+        self._begin()
+        return await self._reading(self._next_event)
+
+    async def _reading(self, read: Callable[[], Awaitable[_ReadT]]) -> _ReadT:
         try:
-            while (event := self._reader.next()) is None:
-                if self._reader.ended:
-                    await self._drain()
-                    return None
-                await self._read_until_event()
-                self._check_readable()
+            result = await read()
+            self._check_readable()
         except BaseException:
-            await self.aclose()
+            await self._shut()
             raise
+        finally:
+            self._busy = False
+        return result
+
+    async def _open(self) -> None:
+        if self._opened:
+            return
+        self._opened = True
+        try:
+            with anyio.CancelScope() as self._waiting:
+                response = await drive_async(open_stream(self._operation, self._settings), self._pool)
+                self._response, self._reader.request = response, response.request
+                self._chunks = response.aiter_bytes()
+        except StopAsyncIteration as error:
+            raise RuntimeError("The transport or a hook raised StopAsyncIteration.") from error
+        except BaseException as refusal:
+            self._note_refusal(refusal)
+            raise
+
+    async def _next_event(self) -> StreamEvent | None:
+        await self._open()
+        while (event := self._reader.next()) is None:
+            self._check_readable()
+            if self._reader.ended:
+                await self._drain()
+                return None
+            await self._read_until_event()
         return event
 
     async def _read_until_event(self) -> None:
         patience = self._patience()
         try:
-            with anyio.move_on_after(None if patience == math.inf else patience) as self._reading:
+            with anyio.move_on_after(None if patience == math.inf else patience) as self._waiting:
                 # Comments keep the connection alive, but they are no events: they do not end the wait.
                 while not self._reader.pending:
                     self._reader.feed(await self._chunks.__anext__())
-            if self._reading.cancelled_caught:
+            if self._waiting.cancelled_caught:
                 raise DeadlineExceeded
         except StopAsyncIteration:
             self._reader.end(closed=self._left_early)
         except _FAILURES as failure:
             self._reader.end(failure, closed=self._left_early)
-        finally:
-            self._reading = None
 
     async def _drain(self) -> None:
         """Read to the end of the body, so that its connection can be used again."""
-        with anyio.move_on_after(_DRAIN_SECONDS):
+        with anyio.move_on_after(_DRAIN_SECONDS) as self._waiting:
             await in_own_task(self._read_on)
-        await self.aclose()
+        await self._shut()
 
     async def _read_on(self) -> None:
+        extensions = self._response.extensions if self._response is not None else {}
         with suppress(StopAsyncIteration, *_FAILURES):
             while True:
                 await self._chunks.__anext__()
-                await anyio.lowlevel.checkpoint()  # a transport that never waits would not notice a cancellation
+                if "network_stream" not in extensions:  # a mock that never waits would not notice a cancellation
+                    await anyio.lowlevel.checkpoint()
 
 
 class _AsyncText(AsyncIterator[str]):

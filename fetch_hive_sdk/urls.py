@@ -21,9 +21,11 @@ def absolute_url(text: str) -> httpx.URL:
     except (httpx.InvalidURL, UnicodeError):
         raise ValueError("this is not a URL") from None
     if not url.scheme or not host:
-        raise ValueError("this is not an absolute URL")
+        raise ValueError("this is not an absolute URL, with https:// in front")
     if port is not None and not 1 <= port <= 65535:
         raise ValueError("its port is not between 1 and 65535")
+    if " " in text or "%20" in host:
+        raise ValueError("it has a space in it")
     if ":" not in host and not all(0 < len(label) < 64 for label in host.removesuffix(".").split(".")):
         raise ValueError("its host is not a host name")
     return url

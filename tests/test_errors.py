@@ -556,3 +556,14 @@ def test_partial() -> None:
     error = pickle.loads(pickle.dumps(made(StreamFailedError)))
 
     assert "so far" == error.partial.response == error.partial["response"]
+
+
+def test_short_key_is_no_secret() -> None:
+    """A key as short as a word, as tests use, does not cut words out of what the service said."""
+    response = httpx.Response(
+        400,
+        json={"error": "The latest test failed"},
+        request=httpx.Request("POST", "https://x/v1", headers={"Authorization": "Bearer test"}),
+    )
+
+    assert {"error": "The latest test failed"} == response_body(response)

@@ -133,7 +133,7 @@ def test_each_error_is_told_with_what_to_do(runs: dict[tuple[str, str], Future[R
         "wrong argument",
         "status 400, code validation_error",
         "try again later",
-        "No API key",
+        "api_key",
     ]
     assert "Nothing was run." in output
 

@@ -627,3 +627,20 @@ def test_no_secrets(caplog: pytest.LogCaptureFixture) -> None:
         assert KEY not in text
         assert "s3cret topic" not in text
     assert "Hi" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "body", [{"error": "provider failed"}, {"error": {"text": "provider failed"}, "request_id": "r"}]
+)
+def test_error_with_a_success_status(body: dict[str, Any]) -> None:
+    """A success status over an error object is an error, not an answer without text."""
+    _, error = play(run(PROMPT, SETTINGS), answer(200, body))
+
+    assert UnexpectedResponseError is type(error)
+    assert "provider failed" in error.message
+    assert (body, True) == (error.body, error.may_have_run)
+
+
+def test_answer_beside_an_error() -> None:
+    """An answer with a text is an answer, whatever stands beside it."""
+    assert "Hi" == play(run(PROMPT, SETTINGS), answer(200, {"response": "Hi", "error": None}))[1].response

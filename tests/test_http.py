@@ -409,6 +409,73 @@ def test_the_deadline_holds_on_a_connection_of_the_caller(faulty: FaultyServer) 
     assert (2, 1) == (len(faulty.requests), faulty.connections)
 
 
+@pytest.mark.parametrize("flavor", ["asyncio", "trio"], indirect=True)
+@pytest.mark.parametrize("raised", [KeyboardInterrupt, SystemExit, ZeroDivisionError])
+async def test_what_is_raised_inside_a_call_comes_out_as_it_is(flavor: str, raised: type[BaseException]) -> None:
+    """Ctrl-C, an exit and an error of the caller's own code are not wrapped in a group."""
+
+    def answer(_: httpx.Request) -> httpx.Response:
+        raise raised
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as given:
+        with pytest.raises(raised):
+            await invoke(AsyncFetchHive("fhk_test", http_client=given))
+
+
+@pytest.mark.parametrize("flavor", ["asyncio"], indirect=True)
+async def test_a_cancelled_task_of_a_hook_is_a_cancellation(flavor: str) -> None:
+    """A hook that awaits something cancelled ends the call as cancelled, as with httpx."""
+
+    async def answer(_: httpx.Request) -> httpx.Response:
+        task = asyncio.ensure_future(asyncio.sleep(0))
+        task.cancel()
+        await task
+        return httpx.Response(200)
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as given:
+        with pytest.raises(asyncio.CancelledError):
+            await invoke(AsyncFetchHive("fhk_test", http_client=given))
+
+
+async def test_a_call_of_a_hook_fails_for_itself(
+    flavor: str, faulty: FaultyServer, make_client: Callable[..., Any]
+) -> None:
+    """The failure of a hook's own call to somewhere else is not taken for a failure of ours, and repeats nothing."""
+    faulty.then(json_reply(ANSWER))
+    elsewhere = httpx.Request("GET", "https://elsewhere.example")
+
+    def hook(_: httpx.Response) -> None:
+        raise httpx.ConnectError("elsewhere", request=elsewhere)
+
+    async def async_hook(response: httpx.Response) -> None:
+        hook(response)
+
+    given = given_client(flavor, event_hooks={"response": [hook if flavor == "sync" else async_hook]})
+    with pytest.raises(httpx.ConnectError, match="elsewhere"):
+        await invoke(make_client(base_url=faulty.base_url, http_client=given))
+    await close_given(given)
+    assert 1 == len(faulty.requests)
+
+
+def test_streams_of_other_kinds_keep_their_time() -> None:
+    """A transport that names no connection, or one that cannot be bounded, works all the same."""
+
+    class Fixed:
+        __slots__ = ()
+
+        def read(self) -> None: ...
+
+        write = read
+
+    for network in (None, Fixed()):
+
+        def answer(_: httpx.Request, network: object = network) -> httpx.Response:
+            return httpx.Response(200, json={"response": "Hi"}, extensions={"network_stream": network})
+
+        with httpx.Client(transport=httpx.MockTransport(answer)) as given:
+            assert "Hi" == FetchHive("fhk_test", http_client=given).invoke_prompt(deployment="d").response
+
+
 @pytest.mark.parametrize("flavor", ["asyncio"], indirect=True)
 async def test_an_answer_in_the_moment_of_cancellation_is_closed(flavor: str) -> None:
     """A response that arrives while its call is being cancelled is closed and not lost."""

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import pytest
 
-from fetch_hive_sdk import CallbackVerifier
+from fetch_hive_sdk import CallbackVerifier, InternalServerError
 from fetch_hive_sdk.errors import ConfigurationError, InvalidRequestError
 from fetch_hive_sdk.sandbox import Answer, CallbackAttempt, Choices, Sandbox
 from fetch_hive_sdk.sandbox.runs import Reply
@@ -785,3 +785,14 @@ def test_a_wrong_choice_is_told_at_once(options: dict[str, Any]) -> None:
     """A choice that does not exist, or a value it does not allow, is refused."""
     with pytest.raises(ValueError, match=next(iter(options))):
         Choices(**options)
+
+
+def test_a_forgotten_return_fails_the_run() -> None:
+    """A reply function that returns None makes the run fail and say so, instead of answering "null"."""
+    sandbox = Sandbox()
+
+    @sandbox.prompt("forgetful")
+    def forget(inputs: dict[str, Any]) -> None: ...
+
+    with pytest.raises(InternalServerError, match="returned None"):
+        sandbox.client().invoke_prompt(deployment="forgetful", variant="v")

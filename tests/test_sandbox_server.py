@@ -159,8 +159,9 @@ def test_replies_run_side_by_side() -> None:
         return second_came.wait(10)
 
     @sandbox.workflow("second")
-    def tell(inputs: dict[str, Any]) -> None:
+    def tell(inputs: dict[str, Any]) -> str:
         second_came.set()
+        return "told"
 
     outputs: list[str] = []
 
@@ -174,7 +175,7 @@ def test_replies_run_side_by_side() -> None:
         assert client.post("/workflow/invoke", json={"deployment": "second", "variant": "v"}).status_code == 200
         thread.join()
     assert outputs == ["true"]
-    assert (wait({}), tell({})) == (True, None)
+    assert (wait({}), tell({})) == (True, "told")
 
 
 def test_a_callback_is_really_posted_and_signed() -> None:

@@ -93,12 +93,21 @@ def test_defaults() -> None:
 # --- refusals -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("argument", "environment"), [(None, None), ("", None), (None, ""), ("", "fhk_e")])
-def test_no_api_key(monkeypatch: pytest.MonkeyPatch, argument: str | None, environment: str | None) -> None:
+@pytest.mark.parametrize("environment", [None, "fhk_e"])
+def test_empty_api_key(monkeypatch: pytest.MonkeyPatch, environment: str | None) -> None:
+    """An empty key is refused, and does not silently become the environment's."""
+    if environment is not None:
+        monkeypatch.setenv("FETCH_HIVE_API_KEY", environment)
+
+    assert "api_key: it is empty." == refusal(api_key="").message
+
+
+@pytest.mark.parametrize("environment", [None, ""])
+def test_no_api_key(monkeypatch: pytest.MonkeyPatch, environment: str | None) -> None:
     """A missing key is refused with both places it can stand in, and the way to work without one."""
     if environment is not None:
         monkeypatch.setenv("FETCH_HIVE_API_KEY", environment)
-    error = refusal(api_key=argument)
+    error = refusal(api_key=None)
 
     assert "No API key: neither api_key= nor the environment variable FETCH_HIVE_API_KEY is set." == error.message
     assert "Sandbox().client()" in error.hint

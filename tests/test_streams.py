@@ -20,9 +20,11 @@ from fetch_hive_sdk import (
     AsyncFetchHive,
     AuthenticationError,
     FetchHive,
+    FetchHiveError,
     PromptResult,
     ResponseEvent,
     StreamClosedError,
+    StreamError,
     StreamFailedError,
     StreamIdleTimeoutError,
     StreamInterruptedError,
@@ -353,6 +355,124 @@ async def test_a_stream_that_was_refused_stays_refused(faulty: FaultyServer, mak
     assert 1 == len(faulty.requests)
 
 
+@pytest.mark.parametrize("flavor", ["asyncio", "trio"], indirect=True)
+async def test_a_cancelled_opening_is_not_sent_again(faulty: FaultyServer, flavor: str) -> None:
+    """A stream whose opening was cancelled may have started the run: reading it again sends nothing."""
+    faulty.then(wait_for_hang_up)
+    async with AsyncFetchHive("fhk_test", faulty.base_url) as client:
+        opened = prompt(client)
+        with anyio.move_on_after(0.2):
+            await opened.__anext__()
+        for _ in range(2):
+            with pytest.raises(StreamClosedError) as caught:
+                await opened.__anext__()
+    assert caught.value.may_have_run
+    assert 1 == len(faulty.requests)
+
+
+def test_an_interrupted_opening_is_not_sent_again() -> None:
+    """In the sync client it is Ctrl-C that interrupts: reading again sends nothing either."""
+    sent: list[str] = []
+
+    def interrupt(request: httpx.Request) -> httpx.Response:
+        sent.append(request.method)
+        raise KeyboardInterrupt
+
+    with httpx.Client(transport=httpx.MockTransport(interrupt)) as given:
+        opened = prompt(FetchHive("fhk_test", http_client=given))
+        with pytest.raises(KeyboardInterrupt):
+            next(opened)
+        with pytest.raises(StreamClosedError):
+            next(opened)
+    assert ["POST"] == sent
+
+
+def test_two_threads_cannot_read_one_stream(faulty: FaultyServer) -> None:
+    """A second reader is refused instead of sending the call a second time."""
+    faulty.then(wait_for_hang_up)
+    with FetchHive("fhk_test", faulty.base_url, idle_timeout=60) as client:
+        opened = prompt(client)
+
+        def read() -> None:
+            with pytest.raises(FetchHiveError):
+                next(opened)
+
+        reader = threading.Thread(target=read)
+        reader.start()
+        while not faulty.requests:
+            pass
+        with pytest.raises(StreamError, match="is being read by another"):
+            next(opened)
+        opened.close()  # opening is waited out
+        faulty.__exit__(None, None, None)
+        reader.join(timeout=10)
+    assert 1 == len(faulty.requests)
+
+
+@pytest.mark.parametrize("flavor", ["asyncio", "trio"], indirect=True)
+async def test_two_tasks_cannot_read_one_stream(faulty: FaultyServer, flavor: str) -> None:
+    """A second reader is refused, and closing wakes the first while it opens."""
+    faulty.then(wait_for_hang_up)
+    async with AsyncFetchHive("fhk_test", faulty.base_url) as client, anyio.create_task_group() as tasks:
+        opened = prompt(client)
+
+        async def read() -> None:
+            with pytest.raises(StreamClosedError):
+                await opened.__anext__()
+
+        tasks.start_soon(read)
+        while not faulty.requests:
+            await anyio.lowlevel.checkpoint()
+        with pytest.raises(StreamError, match="is being read by another"):
+            await opened.__anext__()
+        await opened.aclose()
+    assert 1 == len(faulty.requests)
+
+
+@pytest.mark.parametrize("flavor", ["asyncio", "trio"], indirect=True)
+async def test_many_may_close_one_stream(faulty: FaultyServer, flavor: str) -> None:
+    """Closing a stream several times at once is as closing it once."""
+    faulty.then(stream(HEL, end=wait_for_hang_up))
+    async with AsyncFetchHive("fhk_test", faulty.base_url) as client:
+        opened = prompt(client)
+        await opened.__anext__()
+        async with anyio.create_task_group() as tasks:
+            for _ in range(3):
+                tasks.start_soon(opened.aclose)
+    assert opened.http_response.is_closed
+
+
+@pytest.mark.parametrize("flavor", ["asyncio", "trio"], indirect=True)
+async def test_a_chunk_with_more_than_one_event_unwinds_in_order(faulty: FaultyServer, flavor: str) -> None:
+    """Leaving a block while events are still buffered leaves nothing to the collector."""
+    faulty.then(chunked(*(f"data: {HEL}\n\n".encode() * 3,) * 3, end=wait_for_hang_up))
+    async with AsyncFetchHive("fhk_test", faulty.base_url) as client:
+        async with prompt(client) as opened:
+            await opened.__anext__()
+        gc.collect()
+
+
+def test_a_stop_iteration_of_a_transport_is_no_end() -> None:
+    """A mock that runs out of replies is an error, and not a stream without events."""
+    replies: Any = iter(())
+    with httpx.Client(transport=httpx.MockTransport(lambda _: next(replies))) as given:
+        exhausted = prompt(FetchHive("fhk_test", http_client=given))
+        with pytest.raises(RuntimeError, match="raised StopIteration"):
+            next(exhausted)
+
+
+@pytest.mark.parametrize("flavor", ["asyncio"], indirect=True)
+async def test_a_stop_async_iteration_of_a_transport_is_no_end(flavor: str) -> None:
+    """The same for the async client."""
+
+    async def answer(_: httpx.Request) -> httpx.Response:
+        raise StopAsyncIteration
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as given:
+        with pytest.raises(RuntimeError, match="raised StopAsyncIteration"):
+            await prompt(AsyncFetchHive("fhk_test", http_client=given)).final()
+
+
 async def test_a_stream_closed_unread_did_not_run(make_client: Callable[..., Any]) -> None:
     """The error of a stream that was closed before it was opened says that nothing ran."""
     async with make_client() as client:
@@ -406,7 +526,7 @@ def test_another_thread_can_close_a_stream(faulty: FaultyServer) -> None:
 
         reader = threading.Thread(target=read)
         reader.start()
-        while not opened._reading:
+        while not opened._busy:
             pass
         opened.close()
         reader.join(timeout=10)
@@ -451,7 +571,7 @@ async def test_a_task_can_close_a_stream_that_another_reads(faulty: FaultyServer
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(read)
-            while opened._reading is None or not opened.request_id:
+            while opened._waiting is None or not opened.request_id:
                 await anyio.lowlevel.checkpoint()
             await opened.aclose()
         assert "Hello" == (await prompt(client).final()).response

@@ -25,12 +25,13 @@ def test_absolute(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("", "this is not an absolute URL"),
-        ("/path?key=s3cret", "this is not an absolute URL"),
-        ("https://", "this is not an absolute URL"),
+        ("", "this is not an absolute URL, with https:// in front"),
+        ("/path?key=s3cret", "this is not an absolute URL, with https:// in front"),
+        ("https://", "this is not an absolute URL, with https:// in front"),
         ("https://h:port/s3cret", "this is not a URL"),
         ("https://h\ns3cret", "this is not a URL"),
         ("http://xn--/s3cret", "this is not a URL"),
+        ("http://a b/s3cret", "it has a space in it"),
         ("http://a..b/s3cret", "its host is not a host name"),
         (f"http://{'a' * 64}.com/s3cret", "its host is not a host name"),
         ("http://h:0/s3cret", "its port is not between 1 and 65535"),

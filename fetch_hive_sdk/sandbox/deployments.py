@@ -39,13 +39,15 @@ class Deployments:
             self._replies[kind, name, variant] = lambda _given: answer
 
     def answer(self, run: Run) -> Answer:
-        """What a run answers. A function that raises makes it fail with the error's text."""
+        """What a run answers. A function that raises, or returns None, makes it fail and say so."""
         name = run.agent or run.deployment or ""
         reply = self._replies.get((run.kind, name, run.variant)) or self._replies.get((run.kind, name, None))
         if reply is None:
             return Answer(_echo(run))
         try:
-            return answer_of(reply(run.message if run.kind == "agent" else deepcopy(dict(run.inputs))))
+            given = reply(run.message if run.kind == "agent" else deepcopy(dict(run.inputs)))
+            # Most likely a return that was forgotten; "null" would hide it.
+            return Answer(error="The reply function returned None") if given is None else answer_of(given)
         except Exception as error:
             return Answer(error=str(error) or type(error).__name__)
 
