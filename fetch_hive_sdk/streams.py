@@ -296,11 +296,12 @@ class Stream(_StreamState[ResultT]):
 
     def __iter__(self) -> Generator[StreamEvent, None, None]:
         # A generator, so that the end of a loop, by break too, closes the stream at once.
-        try:
-            while (event := self._next()) is not None:
+        while (event := self._next()) is not None:
+            try:
                 yield event
-        finally:
-            self.close()
+            except BaseException:
+                self.close()
+                raise
 
     def __next__(self) -> StreamEvent:
         if (event := self._next()) is None:

@@ -401,8 +401,10 @@ def test_two_threads_cannot_read_one_stream(faulty: FaultyServer) -> None:
         reader.start()
         while not faulty.requests:
             pass
-        with pytest.raises(StreamError, match="is being read by another"):
-            next(opened)
+        for second in (opened.__next__, opened.final):
+            with pytest.raises(StreamError, match="is being read by another"):
+                second()
+        assert not opened._left_early  # the second reader has not closed the first one's stream
         opened.close()  # opening is waited out
         faulty.__exit__(None, None, None)
         reader.join(timeout=10)
