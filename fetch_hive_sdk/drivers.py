@@ -20,7 +20,7 @@ __all__ = ["drive", "drive_async", "in_own_task"]
 ResultT = TypeVar("ResultT")
 
 # What a transport may fail with. What a caller's own hook raises beside these is the caller's, and passes.
-_FAILURES = (httpx.RequestError, httpx.InvalidURL, httpx.StreamError, OSError, UnicodeError, DeadlineExceeded)
+_FAILURES = (httpx.RequestError, httpx.InvalidURL, httpx.StreamError, OSError, UnicodeError)
 
 
 def drive(exchange: Exchange[ResultT], pool: SyncPool) -> ResultT:
@@ -49,13 +49,20 @@ def _perform(step: Step, pool: SyncPool) -> httpx.Response | Failure | None:
                 _read(response)
             return response
         except _FAILURES as error:
-            return _failure(error, request, trace)
+            return _failure_of(error, request, trace)
 
 
-def _failure(error: Exception, request: httpx.Request, trace: Trace) -> Failure:
-    if isinstance(error, httpx.RequestError) and error.request is not request:  # a hook's own call to somewhere else
-        raise error
+def _failure_of(error: Exception, request: httpx.Request, trace: Trace) -> Failure:
+    if isinstance(error, httpx.RequestError) and not _is_about(error, request):
+        raise error  # a hook's, perhaps of its own call to somewhere else
     return Failure(error, request, trace)
+
+
+def _is_about(error: httpx.RequestError, request: httpx.Request) -> bool:
+    try:
+        return error.request is request
+    except RuntimeError:  # raised without one; httpx adds it to what a transport raises, but not to what a hook does
+        return False
 
 
 def _read(response: httpx.Response) -> None:
@@ -109,7 +116,7 @@ async def _attempt(
                 await _read_async(response)
             return response
         except _FAILURES as error:
-            return _failure(error, request, trace)
+            return _failure_of(error, request, trace)
     return Failure(DeadlineExceeded(), request, trace)
 
 

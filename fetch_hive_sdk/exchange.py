@@ -14,7 +14,7 @@ from typing import Any, TypeVar, Union
 import httpx
 
 from . import errors, retries
-from .deadlines import DeadlineExceeded, Trace
+from .deadlines import Trace
 from .errors import (
     MAY_HAVE_RUN_HINT,
     APIConnectionError,
@@ -169,7 +169,7 @@ def _status_error(
 
 
 def _failure(operation: Operation[Any], settings: Settings, failure: Failure) -> tuple[APIConnectionError, bool]:
-    timed_out = isinstance(failure.error, (httpx.TimeoutException, DeadlineExceeded))
+    timed_out = isinstance(failure.error, httpx.TimeoutException)
     may_have_run = operation.starts_run and failure.sent
     what, hint = _what_happened(operation, failure)
     error = (APITimeoutError if timed_out else APIConnectionError)(
@@ -197,7 +197,7 @@ def _what_happened(operation: Operation[Any], failure: Failure) -> tuple[str, st
     if isinstance(error, httpx.LocalProtocolError):
         # Without the detail: it may quote a header.
         return "the request is not valid HTTP", "Check the headers that your http_client and default_headers add."
-    if isinstance(error, (httpx.TimeoutException, DeadlineExceeded)):
+    if isinstance(error, httpx.TimeoutException):
         return _timed_out(operation, host, sent=failure.sent)
     if not failure.sent:
         if _is_untrusted(error):

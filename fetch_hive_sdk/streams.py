@@ -50,7 +50,7 @@ _ReadT = TypeVar("_ReadT")
 # How long a stream waits for the connection's end after the last event, so that it can be used again.
 _DRAIN_SECONDS = 1.0
 
-_FAILURES = (httpx.HTTPError, httpx.StreamError, OSError, DeadlineExceeded)
+_FAILURES = (httpx.HTTPError, httpx.StreamError, OSError)
 
 
 class StreamReader(Generic[ResultT]):
@@ -108,7 +108,7 @@ class StreamReader(Generic[ResultT]):
     def end(self, failure: Exception | None = None, *, closed: bool = False) -> None:
         """Judge the end of the bytes, or the failure that ended them: complete, cut, or closed on purpose."""
         if not self.ended and not self.complete and not closed:
-            if isinstance(failure, (httpx.TimeoutException, DeadlineExceeded)):
+            if isinstance(failure, httpx.TimeoutException):
                 self._interrupt(f"no event came for {self._idle_timeout:g} s", failure, StreamIdleTimeoutError)
             else:
                 self._interrupt("the connection broke" if failure else "it ended without its last event", failure)
@@ -369,7 +369,8 @@ class Stream(_StreamState[ResultT]):
         try:
             response = drive(open_stream(self._operation, self._settings), self._pool)
         except StopIteration as error:
-            raise RuntimeError("The transport or a hook raised StopIteration.") from error
+            self._refusal = RuntimeError("The transport or a hook raised StopIteration.")
+            raise self._refusal from error
         except BaseException as refusal:
             self._note_refusal(refusal)
             raise
@@ -510,7 +511,8 @@ class AsyncStream(_StreamState[ResultT]):
                 self._response, self._reader.request = response, response.request
                 self._chunks = response.aiter_bytes()
         except StopAsyncIteration as error:
-            raise RuntimeError("The transport or a hook raised StopAsyncIteration.") from error
+            self._refusal = RuntimeError("The transport or a hook raised StopAsyncIteration.")
+            raise self._refusal from error
         except BaseException as refusal:
             self._note_refusal(refusal)
             raise

@@ -437,15 +437,16 @@ async def test_a_cancelled_task_of_a_hook_is_a_cancellation(flavor: str) -> None
             await invoke(AsyncFetchHive("fhk_test", http_client=given))
 
 
+@pytest.mark.parametrize("named", [True, False], ids=["with its request", "without one"])
 async def test_a_call_of_a_hook_fails_for_itself(
-    flavor: str, faulty: FaultyServer, make_client: Callable[..., Any]
+    named: bool, flavor: str, faulty: FaultyServer, make_client: Callable[..., Any]
 ) -> None:
     """The failure of a hook's own call to somewhere else is not taken for a failure of ours, and repeats nothing."""
     faulty.then(json_reply(ANSWER))
     elsewhere = httpx.Request("GET", "https://elsewhere.example")
 
     def hook(_: httpx.Response) -> None:
-        raise httpx.ConnectError("elsewhere", request=elsewhere)
+        raise httpx.ConnectError("elsewhere", request=elsewhere if named else None)
 
     async def async_hook(response: httpx.Response) -> None:
         hook(response)
