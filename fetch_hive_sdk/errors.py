@@ -40,6 +40,8 @@ from typing import Any, TypeVar
 import httpx
 import pydantic_core
 
+from .error_codes import ERROR_CODES
+
 __all__ = [
     "APIConnectionError",
     "APIStatusError",
@@ -308,24 +310,8 @@ _STATUS_HINTS = {
     429: "Too many requests. Wait, then try again.",
 }
 
-# The client actions of the service's table of error codes, in short.
-_CODE_HINTS = {
-    "model_deprecated": "The model is no longer available: choose an active model.",
-    "personal_model_missing_credentials": "Connect the provider's credentials in the dashboard.",
-    "personal_model_invalid_credentials": "The provider rejected its credentials: renew them in the dashboard.",
-    "insufficient_hosted_llm_credits": "Add hosted LLM credits, or use a model with your own credentials.",
-    "account_credit_cap_reached": "The account's credit cap is reached: raise it, or wait for its reset.",
-    "asset_storage_limit_reached": "The workspace's asset storage is full: delete assets or upgrade.",
-    "vision_not_supported": "This model takes no images: choose a vision model or send none.",
-    "workflow_step_limit_reached": "The plan's limit of workflow steps is reached: upgrade or shorten it.",
-    "workspace_limit_reached": "The plan's limit of workspaces is reached.",
-    "log_range_limit_exceeded": "The plan does not reach that far back: ask for a shorter range.",
-    "iteration_limit_exceeded": "A loop of the workflow ran over its limit: raise it or shorten the list.",
-    "too_many_requests": "Too many requests at the moment: wait, then try again.",
-    "invalid_tool_approval": 'tool_approval is "policy" or "auto_approve".',
-    "tool_approval_override_not_permitted": "This key may not auto-approve actions: allow it in the dashboard, "
-    "or leave tool_approval out.",
-}
+# Without the one that comes with several statuses: there the status tells more.
+_CODE_HINTS = {entry.code: entry.client_action for entry in ERROR_CODES if entry.code != "validation_error"}
 
 _DAILY_HINT = "The call did not run. The count starts anew at midnight UTC (see resets_at); a higher plan allows more."
 _CONCURRENCY_HINT = (
