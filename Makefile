@@ -3,13 +3,17 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test check docs bench clean
+.PHONY: demo test test-browser check docs bench soak clean
 
 demo: .venv/ready-package  ## run a prompt, a stream, two workflows, a callback and an agent against the sandbox
 	$(BIN)/python examples/demo.py
 
 test: .venv/ready-test  ## run the tests; the package has to be covered to the last branch
-	$(BIN)/python -m pytest --cov --cov-report=term-missing --cov-fail-under=100
+	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage report --fail-under=100
+
+test-browser: .venv/ready-test .venv/ready-browser  ## walk through the run log in a real Chromium, which has to be there
+	FETCH_HIVE_BROWSER_TESTS=require $(BIN)/python -m pytest tests/test_browser.py
 
 check: .venv/ready-test .venv/ready-check  ## lint, format, types
 	$(BIN)/ruff check .
@@ -22,6 +26,10 @@ docs: .venv/ready-docs  ## build the documentation into site/; a warning is an e
 
 bench: .venv/ready-package  ## time a call beside plain httpx, as ratios in one run
 	$(BIN)/python benchmarks/calls.py
+
+soak: .venv/ready-package  ## 200 clients for a minute against the sandbox, then again with a kill in the middle
+	$(BIN)/python benchmarks/sandbox_soak.py
+	$(BIN)/python benchmarks/sandbox_soak.py --kill
 
 clean:
 	rm -rf .venv site dist

@@ -36,6 +36,7 @@ import pytest
 import fetch_hive_sdk.sandbox
 from fetch_hive_sdk import CallbackVerifier, FetchHive, errors
 from fetch_hive_sdk.sandbox import Answer, Sandbox
+from fetch_hive_sdk.sandbox.faults import fault_of
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -63,7 +64,7 @@ class Block:
 
 
 FENCE = re.compile(
-    r'^```(?P<language>\w+)(?: title="(?P<title>\w+)")?\n(?P<content>.*?)^```$', re.MULTILINE | re.DOTALL
+    r'^```(?P<language>\w+)(?: title="(?P<title>[\w.]+)")?\n(?P<content>.*?)^```$', re.MULTILINE | re.DOTALL
 )
 MARKER = re.compile(r"<!-- (continues|raises (\w+)) -->\s*\Z")
 
@@ -108,6 +109,14 @@ PAGES = [*sorted(f"docs/{path.relative_to(DOCS).as_posix()}" for path in DOCS.rg
 CHAINS = [chain for page in PAGES for chain in chains_of(page)]
 TESTS = [chain for chain in CHAINS if "\ndef test_" in chain[-1].source]
 SNIPPETS = [chain for chain in CHAINS if chain not in TESTS]
+
+
+TOMLS = [
+    (page, fence["content"])
+    for page in PAGES
+    for fence in FENCE.finditer((ROOT / page).read_text(encoding="utf-8"))
+    if fence["language"] == "toml"
+]
 
 
 # --- running them ---------------------------------------------------------------------------------------
@@ -248,6 +257,27 @@ def test_marked_blocks_are_well_marked() -> None:
         for block in chain:
             if block.error is not None:
                 assert block.raises == block.error.split(":")[0], block.name
+
+
+# --- the sandbox page -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("page", "content"), TOMLS, ids=[page for page, _ in TOMLS])
+def test_configuration_files_are_taken(page: str, content: str, tmp_path: Path) -> None:
+    """A configuration file that the documentation shows is taken as it stands."""
+    file = tmp_path / "sandbox.toml"
+    file.write_text(content, encoding="utf-8")
+    with Sandbox.from_config(file) as sandbox:
+        assert sandbox.engine.deployments.all()
+
+
+def test_fault_spellings_are_taken() -> None:
+    """Each way to spell a fault in the table of the sandbox page is one that the sandbox takes."""
+    section = (DOCS / "sandbox.md").read_text(encoding="utf-8").partition("## Faults")[2].partition("## ")[0]
+    cells = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
+    spellings = [spelling for cell in cells for spelling in re.findall(r"`([^`]+)`", cell)]
+    assert len(spellings) > 15
+    assert [fault_of(spelling) for spelling in spellings]
 
 
 # --- the callbacks page ---------------------------------------------------------------------------------

@@ -1,91 +1,40 @@
-"""The sandbox's engine, asked directly: what it answers, what it refuses and what it remembers."""
+"""The sandbox's engine, asked directly: what it answers and what it remembers."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import hmac
-import itertools
 import json
 import re
 import threading
-from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from datetime import datetime, timedelta, timezone
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 
 from fetch_hive_sdk import CallbackVerifier, InternalServerError
 from fetch_hive_sdk.errors import ConfigurationError, InvalidRequestError
-from fetch_hive_sdk.sandbox import Answer, CallbackAttempt, Choices, Sandbox
-from fetch_hive_sdk.sandbox.runs import Reply
+from fetch_hive_sdk.sandbox import Answer, CallbackAttempt, Choices, Deployment, HumanInTheLoop, Sandbox
+from fetch_hive_sdk.sandbox.ids import WORKSPACE_ID
 
-PROMPT: dict[str, Any] = {
-    "deployment": "support-classifier",
-    "variant": "default",
-    "inputs": {"ticket_text": "The export button is disabled."},
-}
-WORKFLOW: dict[str, Any] = {
-    "deployment": "research-brief",
-    "variant": "default",
-    "inputs": {"topic": "AI infrastructure trends"},
-}
-DELIVERED: dict[str, Any] = {**WORKFLOW, "async": {"enabled": True, "callback_url": "https://example.com/callback"}}
-AGENT: dict[str, Any] = {"agent": "AGENT_UUID", "message": "Summarize this account before renewal."}
-BODIES: dict[str, dict[str, Any]] = {"prompt": PROMPT, "workflow": WORKFLOW, "agent": AGENT}
-UUID = "0190aaaa-0000-7000-8000-000000000001"
-KEY = {"Authorization": "Bearer fhk_test"}
-
-
-def ask(
-    sandbox: Sandbox,
-    kind: str,
-    body: object,
-    *,
-    method: str = "POST",
-    path: str | None = None,
-    headers: Mapping[str, str] = KEY,
-) -> Reply:
-    """The reply to one request; by default the right method, path and key."""
-    content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return sandbox.engine.handle(method, path or f"/v1/{kind}/invoke", headers, content)
-
-
-def read(reply: Reply) -> Any:
-    """The JSON a reply carries."""
-    assert isinstance(reply.body, bytes)
-    assert reply.headers["Content-Type"] == "application/json; charset=utf-8"
-    return json.loads(reply.body)
-
-
-def invoke(sandbox: Sandbox, kind: str, **more: object) -> Any:
-    """The JSON an ordinary request of a kind is answered with."""
-    return read(ask(sandbox, kind, {**BODIES[kind], **more}))
-
-
-def stream(sandbox: Sandbox, kind: str, **more: object) -> list[Any]:
-    """The events of a stream; `[DONE]` stands for itself."""
-    reply = ask(sandbox, kind, {**BODIES[kind], "streaming": True, **more})
-    assert not isinstance(reply.body, bytes)
-    assert reply.headers["Content-Type"] == "text/event-stream; charset=utf-8"
-    events: list[Any] = []
-    for chunk in reply.body:
-        data = re.fullmatch(r"data: (.+)\n\n", chunk.decode())
-        assert data is not None
-        events.append(data[1] if data[1] == "[DONE]" else json.loads(data[1]))
-    return events
+from .sandbox_requests import (
+    AGENT,
+    BODIES,
+    DELIVERED,
+    KEY,
+    PROMPT,
+    Clock,
+    ask,
+    go_on,
+    invoke,
+    look_up,
+    read,
+    ticking_sandbox,
+)
 
 
 @pytest.fixture
 def sandbox() -> Sandbox:
-    """A sandbox where each look at the clock is one second later, and ids are counted."""
-    start = datetime(2026, 6, 1, tzinfo=timezone.utc)
-    seconds: Iterator[int] = itertools.count()
-    ids: Iterator[int] = itertools.count(1)
-    return Sandbox(
-        clock=lambda: start + timedelta(seconds=next(seconds)),
-        new_request_id=lambda: f"req_{next(ids):032x}",
-    )
+    return ticking_sandbox()
 
 
 def test_a_prompt_answers_with_its_registered_text(sandbox: Sandbox) -> None:
@@ -121,7 +70,7 @@ def test_a_direct_workflow_has_the_documented_keys_and_no_others(sandbox: Sandbo
 
 
 def test_a_workflow_with_callback_delivery_answers_at_once_and_ends_later(sandbox: Sandbox) -> None:
-    """With callback delivery the reply is `running` with the secret; the run ends, and calls back, when finished."""
+    """With callback delivery the reply is `running` with the secret; the run ends, and calls back, once released."""
     sandbox.workflow("research-brief", reply="A brief.", secret="whsec_mine")
     reply = ask(sandbox, "workflow", DELIVERED)
     request_id = "req_00000000000000000000000000000001"
@@ -131,7 +80,7 @@ def test_a_workflow_with_callback_delivery_answers_at_once_and_ends_later(sandbo
     assert sandbox.callbacks == []
 
     assert reply.unfinished == request_id
-    sandbox.engine.finish(request_id)
+    go_on(sandbox, reply)
     [callback] = sandbox.callbacks
     assert callback.url == "https://example.com/callback"
     assert callback.event_type == "workflow.completed"
@@ -149,7 +98,7 @@ def test_a_workflow_with_callback_delivery_answers_at_once_and_ends_later(sandbo
 def test_a_failed_workflow_calls_back_too(sandbox: Sandbox) -> None:
     """A workflow that fails after its reply tells so in its callback, with the error's text."""
     sandbox.workflow("research-brief", reply=Answer(error="The search step failed"))
-    sandbox.engine.finish(ask(sandbox, "workflow", DELIVERED).unfinished or "")
+    go_on(sandbox, ask(sandbox, "workflow", DELIVERED))
     [callback] = sandbox.callbacks
     assert json.loads(callback.body)["event_type"] == callback.event_type == "workflow.failed"
     assert json.loads(callback.body)["data"] == {"error": "The search step failed", "run_status": "failed"}
@@ -282,286 +231,6 @@ def test_an_error_can_carry_a_code(sandbox: Sandbox) -> None:
     }
 
 
-def test_a_prompt_streams_reasoning_text_and_usage(sandbox: Sandbox) -> None:
-    """A streamed prompt sends its reasoning and its text word by word, then usage, then `[DONE]`."""
-    sandbox.prompt("support-classifier", reply=Answer("Bill\ning  it ", reasoning="hm so", model="gpt-x"))
-    *events, end = stream(sandbox, "prompt")
-    usage = events.pop()
-    base = {"request_id": "req_00000000000000000000000000000001", "model": "gpt-x"}
-    assert events == [
-        {**base, "type": kind, "response": piece}
-        for kind, piece in [
-            ("reasoning", "hm"),
-            ("reasoning", " so"),
-            ("response", "Bill"),
-            ("response", "\ning"),
-            ("response", "  it"),
-            ("response", " "),
-        ]
-    ]
-    assert "".join(event["response"] for event in events[2:]) == "Bill\ning  it "
-    assert usage == {
-        "request_id": "req_00000000000000000000000000000001",
-        "type": "usage",
-        "usage": {
-            "duration": 1.0,
-            "prompt_tokens": {"total_tokens": 14, "cached_tokens": 0},
-            "completion_tokens": {"total_tokens": 5, "reasoning_tokens": 2},
-            "total_tokens": 19,
-        },
-        "stop_reason": "completed",
-    }
-    assert end == "[DONE]"
-
-
-def test_an_agent_streams_its_tools_and_artifacts(sandbox: Sandbox) -> None:
-    """A streamed agent sends tool and artifact events, marks last pieces, and ends with the agent's usage keys."""
-    answer = Answer(
-        "All done",
-        reasoning="look",
-        usage={},
-        tool_calls=[{"tool_name": "google_search", "tool_input": {"q": "x"}, "observation": ["é"]}],
-        artifacts=[{"file_url": "https://files.example.com/a.pdf"}],
-    )
-    sandbox.agent("AGENT_UUID", reply=answer)
-    request_id = "req_00000000000000000000000000000001"
-    events = stream(sandbox, "agent", thread_id="t-1")
-    assert {event.pop("request_id") for event in events[:-1]} == {request_id}
-    assert events == [
-        {"type": "reasoning", "response": "look", "done": True},
-        {
-            "type": "tool",
-            "tool_id": "call_1",
-            "tool": "google_search",
-            "tool_type": "function",
-            "tool_input": {"q": "x"},
-            "observation": '["é"]',
-        },
-        {"type": "response", "response": "All", "done": False},
-        {"type": "response", "response": " done", "done": True},
-        {"type": "artifact", "artifact": {"file_url": "https://files.example.com/a.pdf"}},
-        {
-            "type": "usage",
-            "usage": {},
-            "stop_reason": "completed",
-            "run_id": request_id,
-            "status": "completed",
-            "thread_id": "t-1",
-            "tool_approval": "policy",
-        },
-        "[DONE]",
-    ]
-
-
-def test_a_prompt_streams_no_tools(sandbox: Sandbox) -> None:
-    """Tool calls and artifacts of an answer are sent for agents alone."""
-    answer = Answer(tool_calls=[{"tool_name": "t"}], artifacts=[{"file_url": "https://files.example.com/a"}])
-    sandbox.prompt("support-classifier", reply=answer)
-    assert [event["type"] for event in stream(sandbox, "prompt")[:-1]] == ["usage"]
-
-
-@pytest.mark.parametrize("kind", ["prompt", "agent"])
-def test_a_stream_that_fails_ends_with_an_error_event(sandbox: Sandbox, kind: str) -> None:
-    """A streamed run that fails sends the pieces it had and then one error event, and nothing after it."""
-    reply = Answer("Half an", error="provider gone")
-    sandbox.prompt("support-classifier", reply=reply)
-    sandbox.agent("AGENT_UUID", reply=reply)
-    *pieces, error = stream(sandbox, kind)
-    assert "".join(piece["response"] for piece in pieces) == "Half an"
-    assert error == {
-        "request_id": "req_00000000000000000000000000000001",
-        "type": "error",
-        "error": "provider gone",
-        "message": "provider gone",
-    }
-    assert sandbox.runs[0].status == "failed"
-
-
-REFUSED: list[tuple[str, object, str]] = [
-    ("prompt", b"{", "The request body is not valid JSON"),
-    ("prompt", b'"\xff"', "The request body is not valid JSON"),
-    ("prompt", b'{"deployment": NaN}', "The request body is not valid JSON"),
-    ("prompt", b'{"deployment": 1e999}', "The request body is not valid JSON"),
-    ("prompt", b"[" * 100_000, "The request body is not valid JSON"),
-    (
-        "prompt",
-        b'{"inputs":' + b"[" * 100 + b"]" * 100 + b"}",
-        "The request body is nested deeper than 100 levels",
-    ),
-    ("prompt", b"[]", "The request body must be a JSON object"),
-    ("prompt", {"variant": "default"}, "Missing required field: deployment or variant"),
-    ("prompt", {**PROMPT, "variant": ""}, "Missing required field: deployment or variant"),
-    ("prompt", {**PROMPT, "deployment": 7}, "deployment must be a string"),
-    ("prompt", {**PROMPT, "variant": ["a"]}, "variant must be a string"),
-    ("prompt", {**PROMPT, "inputs": []}, "inputs must be an object"),
-    ("prompt", {**PROMPT, "user": 7}, "user must be a string"),
-    ("prompt", {**PROMPT, "streaming": "yes"}, "streaming must be a boolean"),
-    ("prompt", {**PROMPT, "metadata": "x"}, "metadata must be an object"),
-    ("prompt", {**PROMPT, "metadata": {"": 1}}, "metadata keys must be non-empty strings"),
-    (
-        "prompt",
-        {**PROMPT, "metadata": {"plan": "pro", "tags": ["a"]}},
-        "metadata.tags must be a string, number, boolean, or null",
-    ),
-    (
-        "prompt",
-        {**PROMPT, "image_urls": []},
-        "image_urls is not accepted on prompts; use the prompt's inputs",
-    ),
-    (
-        "prompt",
-        {**PROMPT, "attachments": []},
-        "attachments is not accepted on prompts; use the prompt's inputs",
-    ),
-    ("workflow", {"deployment": "research-brief"}, "Missing required field: deployment or variant"),
-    (
-        "workflow",
-        {**WORKFLOW, "metadata": {"owner": {}}},
-        "metadata.owner must be a string, number, boolean, or null",
-    ),
-    ("workflow", {**WORKFLOW, "async": True}, "async must be an object"),
-    ("workflow", {**WORKFLOW, "async": {}}, "async.enabled is required and must be a boolean"),
-    ("workflow", {**WORKFLOW, "async": {"enabled": 1}}, "async.enabled is required and must be a boolean"),
-    ("workflow", {**WORKFLOW, "async": {"enabled": True}}, "callback_url is required when async is enabled"),
-    ("agent", {"message": "Hi"}, "Missing required field: agent or message"),
-    ("agent", {"agent": "AGENT_UUID", "message": ""}, "Missing required field: agent or message"),
-    ("agent", {**AGENT, "message": 7}, "message must be a string"),
-    ("agent", {**AGENT, "thread_id": 7}, "thread_id must be a string"),
-    ("agent", {**AGENT, "messages": {}}, "messages must be an array"),
-    ("agent", {**AGENT, "messages": ["Hi"]}, "messages[0] must be an object"),
-    (
-        "agent",
-        {**AGENT, "messages": [{"role": "tool", "content": "Hi"}]},
-        "messages[0].role must be user, assistant, or system",
-    ),
-    ("agent", {**AGENT, "messages": [{"role": "user"}]}, "messages[0].content must be a string"),
-    (
-        "agent",
-        {**AGENT, "messages": [{"role": "user", "content": "", "image_urls": ["http://a.example/b.png"]}]},
-        "messages[0].image_urls must be https:// URLs",
-    ),
-    ("agent", {**AGENT, "attachments": ["http://a.example/b.pdf"]}, "attachments must be https:// URLs"),
-    ("agent", {**AGENT, "attachments": [{"file_name": "b.pdf"}]}, "attachments must be https:// URLs"),
-    (
-        "agent",
-        {
-            **AGENT,
-            "attachments": ["https://a.example/1", {"file_url": "https://a.example/2"}],
-            "image_urls": ["https://a.example/3"],
-            "artifact_refs": [UUID] * 3,
-        },
-        "attachments, image_urls and artifact_refs may hold at most 5 items together",
-    ),
-    ("agent", {**AGENT, "artifact_refs": [UUID] * 6}, "artifact_refs accepts at most 5 items"),
-    ("agent", {**AGENT, "known_artifact_refs": [UUID] * 51}, "known_artifact_refs accepts at most 50 items"),
-    ("agent", {**AGENT, "artifact_refs": ["a.pdf"]}, "artifact_refs must contain UUIDs"),
-    (
-        "agent",
-        {**AGENT, "messages": [], "artifact_refs": [UUID]},
-        "artifact_refs must also be in known_artifact_refs when messages are sent",
-    ),
-    ("agent", {**AGENT, "async": {"callback_url": "nowhere"}}, "callback_url must be a valid URL"),
-    ("agent", {**AGENT, "async": {"allow_background": "yes"}}, "async.allow_background must be a boolean"),
-]
-
-
-@pytest.mark.parametrize(("kind", "body", "text"), REFUSED)
-def test_what_the_service_refuses_is_refused(sandbox: Sandbox, kind: str, body: object, text: str) -> None:
-    """A request the service refuses gets 400 and the error object, and leaves no run behind."""
-    reply = ask(sandbox, kind, body)
-    assert reply.status == 400
-    assert read(reply) == {"error": text, "message": text, "error_code": "validation_error"}
-    assert sandbox.runs == []
-
-
-@pytest.mark.parametrize("kind", ["workflow", "agent"])
-def test_an_unknown_tool_approval_has_its_own_code(sandbox: Sandbox, kind: str) -> None:
-    """A tool_approval that is neither policy nor auto_approve is refused under the documented code."""
-    reply = ask(sandbox, kind, {**BODIES[kind], "tool_approval": "always"})
-    assert (reply.status, read(reply)["error_code"]) == (400, "invalid_tool_approval")
-
-
-def test_what_the_service_takes_is_taken(sandbox: Sandbox) -> None:
-    """Requests up to the documented limits are accepted, and null stands for a field that is not sent."""
-    assert invoke(sandbox, "prompt", inputs=None, metadata=None, user=None, streaming=None)["response"]
-    assert invoke(sandbox, "workflow", metadata={"a": "b", "c": 1.5, "d": True, "e": None})["output"]
-    more: dict[str, Any] = {
-        "messages": [{"role": "system", "content": "Be brief", "attachments": ["https://a.example/0"]}],
-        "attachments": ["https://a.example/1", {"file_url": "https://a.example/2", "file_name": "2"}],
-        "image_urls": ["https://a.example/3", "https://a.example/4"],
-        "artifact_refs": [UUID],
-        "known_artifact_refs": [UUID] * 50,
-        "async": {"callback_url": "https://example.com/callback", "allow_background": False},
-    }
-    assert invoke(sandbox, "agent", **more)["response"]
-    assert len(sandbox.runs) == 3
-
-
-@pytest.mark.parametrize(
-    ("url", "local", "any_http", "never"),
-    [
-        ("https://example.com/callback", True, True, True),
-        ("http://localhost:3000/hook", True, True, False),
-        ("http://127.0.0.1:3000/hook", True, True, False),
-        ("http://[::1]/hook", True, True, False),
-        ("http://10.1.2.3/hook", True, True, False),
-        ("http://web:8000/hook", True, True, False),
-        ("http://example.com/callback", False, True, False),
-        ("http://8.8.8.8/hook", False, True, False),
-        ("ftp://example.com/callback", False, False, False),
-        ("https:///callback", False, False, False),
-        ("https://exa mple.com/", False, False, False),
-        ("https://example.com:99999/", False, False, False),
-        ("https://xn--a/", False, False, False),
-        ("https://\x00/", False, False, False),
-        ("https://[::1", False, False, False),
-        (7, False, False, False),
-    ],
-)
-def test_which_callback_urls_are_valid(url: object, local: bool, any_http: bool, never: bool) -> None:
-    """An https URL is always accepted, an http one by choice: local ones, which is the default, any, or none."""
-    body = {**WORKFLOW, "async": {"enabled": True, "callback_url": url}}
-    accepted: list[bool] = []
-    for choices in (Choices(), Choices(http_callbacks="any"), Choices(http_callbacks="never")):
-        reply = ask(Sandbox(choices=choices), "workflow", body)
-        accepted.append(reply.status == 202)
-        assert reply.status == 202 or read(reply)["error"] == "callback_url must be a valid URL"
-    assert accepted == [local, any_http, never]
-
-
-@pytest.mark.parametrize(
-    "headers",
-    [{}, {"Authorization": "Bearer "}, {"Authorization": "fhk_test"}, {"Authorization": "Basic fhk_test"}],
-)
-def test_a_request_without_a_key_is_refused(sandbox: Sandbox, headers: dict[str, str]) -> None:
-    """A missing or malformed Authorization header gets the documented 401."""
-    reply = ask(sandbox, "prompt", PROMPT, headers=headers)
-    assert reply.status == 401
-    assert read(reply) == {
-        "error": "Invalid access.",
-        "message": "Invalid access.",
-        "error_code": "validation_error",
-    }
-
-
-def test_a_sandbox_with_a_key_accepts_that_one_only() -> None:
-    """A sandbox given a key refuses every other one; the header's name and scheme may be in any case."""
-    sandbox = Sandbox(api_key="fhk_clé")
-    assert ask(sandbox, "prompt", PROMPT).status == 401
-    assert ask(sandbox, "prompt", PROMPT, headers={"AUTHORIZATION": "bearer fhk_clé"}).status == 200
-
-
-@pytest.mark.parametrize(
-    ("method", "path", "status", "text"),
-    [("POST", "/v1/nothing", 404, "Not found"), ("GET", "/v1/agent/invoke", 405, "Method not allowed")],
-)
-def test_unknown_paths_and_methods(sandbox: Sandbox, method: str, path: str, status: int, text: str) -> None:
-    """An unknown path is 404 and a wrong method 405, both with an error object."""
-    reply = ask(sandbox, "", b"", method=method, path=path)
-    assert (reply.status, read(reply)) == (status, {"error": text, "message": text})
-    assert reply.headers.get("Allow") == ("POST" if status == 405 else None)
-
-
 def test_a_lenient_sandbox_follows_the_openapi_description() -> None:
     """A lenient sandbox takes a missing variant and adds run_id and status to every workflow reply."""
     sandbox = Sandbox(lenient=True, choices=Choices(failed_workflow="state"))
@@ -574,62 +243,6 @@ def test_a_lenient_sandbox_follows_the_openapi_description() -> None:
     assert [reply["run_status"] for reply in replies] == ["completed", "failed", "running"]
     assert all(reply["run_id"] == reply["request_id"] for reply in replies)
     assert sandbox.runs[0].variant is None
-
-
-def test_each_choice_changes_what_it_names() -> None:
-    """The choices about statuses, error bodies, event names and the end of a failed stream are obeyed."""
-    choices = Choices(
-        validation_status=422,
-        error_only=True,
-        callback_status=200,
-        failed_workflow_status=500,
-        done_after_error=True,
-        workflow_failed_event="workflow.error",
-        workflow_completed_event="workflow.done",
-    )
-    sandbox = Sandbox(choices=choices)
-    sandbox.workflow("research-brief", reply="A brief.")
-    sandbox.workflow("research-brief", variant="bad", reply=Answer(error="no"))
-    sandbox.prompt("support-classifier", reply=Answer(error="no"))
-
-    refused = ask(sandbox, "workflow", {})
-    assert refused.status == 422
-    assert read(refused) == {"error": "Missing required field: deployment or variant"}
-    failed = ask(sandbox, "workflow", {**WORKFLOW, "variant": "bad"})
-    assert (failed.status, read(failed)) == (500, {"error": "no"})
-    error, end = stream(sandbox, "prompt")
-    assert (error["error"], "message" in error, end) == ("no", False, "[DONE]")
-    for body in (DELIVERED, {**DELIVERED, "variant": "bad"}):
-        reply = ask(sandbox, "workflow", body)
-        assert reply.status == 200
-        sandbox.engine.finish(reply.unfinished or "")
-    assert [callback.event_type for callback in sandbox.callbacks] == ["workflow.done", "workflow.error"]
-
-
-def test_a_failed_workflow_can_be_a_state() -> None:
-    """By choice a failed direct workflow answers 200 with run_status failed and its error."""
-    sandbox = Sandbox(choices=Choices(failed_workflow="state"))
-    sandbox.workflow("research-brief", reply=Answer(error="no"))
-    reply = ask(sandbox, "workflow", WORKFLOW)
-    assert reply.status == 200
-    request_id = sandbox.runs[0].request_id
-    assert read(reply) == {"request_id": request_id, "run_status": "failed", "error": "no"}
-
-
-def test_a_signature_has_the_form_that_was_chosen() -> None:
-    """The signature is the HMAC-SHA256 of the exact body: in hex, in hex with a prefix, or in base64."""
-    forms: tuple[Literal["hex", "sha256=hex", "base64"], ...] = ("hex", "sha256=hex", "base64")
-    for form in forms:
-        sandbox = Sandbox(choices=Choices(signature=form))
-        sandbox.engine.finish(ask(sandbox, "workflow", DELIVERED).unfinished or "")
-        [callback] = sandbox.callbacks
-        mac = hmac.new(sandbox.webhook_secret("research-brief").encode(), callback.body, hashlib.sha256)
-        expected = {
-            "hex": mac.hexdigest(),
-            "sha256=hex": f"sha256={mac.hexdigest()}",
-            "base64": base64.b64encode(mac.digest()).decode(),
-        }
-        assert callback.headers["X-Fetch-Hive-Signature"] == expected[form]
 
 
 def test_a_webhook_secret_is_its_deployments_own() -> None:
@@ -671,13 +284,14 @@ def test_a_run_remembers_what_was_sent_and_what_came_of_it(sandbox: Sandbox) -> 
 def test_attempts_are_kept_with_the_callback_they_were_for(sandbox: Sandbox) -> None:
     """A recorded attempt is found on its own callback alone; the callback counts as delivered once it got a 2xx."""
     for _ in range(2):
-        sandbox.engine.finish(ask(sandbox, "workflow", DELIVERED).unfinished or "")
+        go_on(sandbox, ask(sandbox, "workflow", DELIVERED))
     first, second = sandbox.callbacks
     now = datetime(2026, 6, 1, tzinfo=timezone.utc)
     for status_code in (500, 204):
         assert not sandbox.callbacks[1].delivered
         attempt = CallbackAttempt(started_at=now, duration=0.1, status_code=status_code)
-        sandbox.engine.record_attempt(second, attempt)
+        sandbox.engine.lifecycle.record_attempt(second, attempt, pending=status_code == 500)
+        assert sandbox.callbacks[1].pending == (status_code == 500)
     assert sandbox.callbacks[0] == first
     assert [attempt.status_code for attempt in sandbox.callbacks[1].attempts] == [500, 204]
     assert sandbox.callbacks[1].delivered
@@ -692,12 +306,15 @@ def test_reset_forgets_runs_but_not_replies(sandbox: Sandbox) -> None:
         sandbox.reset()
         return f"reset by {len(inputs)}"
 
-    unfinished = ask(sandbox, "workflow", DELIVERED).unfinished or ""
-    sandbox.engine.finish(unfinished)
+    reply = ask(sandbox, "workflow", DELIVERED)
+    go_on(sandbox, reply)
     [callback] = sandbox.callbacks
     assert invoke(sandbox, "prompt")["response"] == "reset by 1"
-    sandbox.engine.record_attempt(callback, CallbackAttempt(started_at=sandbox.engine.clock(), duration=0))
-    assert sandbox.engine.finish(unfinished) is None
+    attempt = CallbackAttempt(started_at=sandbox.engine.clock(), duration=0)
+    sandbox.engine.lifecycle.record_attempt(callback, attempt, pending=False)
+    sandbox.engine.lifecycle.note(callback.request_id, "Too late")
+    sandbox.engine.lifecycle.finish(callback.request_id)
+    sandbox.engine.release(callback.request_id)
     assert (sandbox.runs, sandbox.callbacks) == ([], [])
     assert reset({}) == "reset by 0"
     assert invoke(sandbox, "workflow")["output"] == "A brief."
@@ -736,14 +353,17 @@ def test_repr_tells_no_secret() -> None:
     sandbox.workflow("research-brief", reply="A brief.", secret="whsec_private")
     headers = {"Authorization": "Bearer fhk_private"}
     reply = ask(sandbox, "workflow", DELIVERED, headers=headers)
-    sandbox.engine.finish(reply.unfinished or "")
+    go_on(sandbox, reply)
     assert read(reply)["webhook_secret"] == "whsec_private"
     assert "_private" not in repr((sandbox, sandbox.engine, reply, sandbox.runs, sandbox.callbacks))
 
 
-@pytest.mark.parametrize("options", [{"api_key": ""}, {"deliver_to": "example.com"}, {"choices": "hex"}])
+@pytest.mark.parametrize(
+    "options",
+    [{"api_key": ""}, {"deliver_to": "example.com"}, {"choices": "hex"}, {"plan": "huge"}, {"daily_limit": -1}],
+)
 def test_wrong_options_are_told_at_once(options: dict[str, Any]) -> None:
-    """An empty key, a text where a list of hosts belongs, and choices that are none, are configuration errors."""
+    """An empty key, a text where a list of hosts belongs, and what cannot be, are configuration errors."""
     with pytest.raises(ConfigurationError, match=next(iter(options))):
         Sandbox(**options)
 
@@ -762,6 +382,8 @@ def test_an_empty_webhook_secret_is_refused() -> None:
         {"artifacts": ["https://files.example.com/a"]},
         {"usage": {"total_tokens": float("nan")}},
         {"text": 7},
+        {"background": [{"deployment": "brief", "inputs": ["topic"]}]},
+        {"duration": -1},
         {"colour": "red"},
     ],
 )
@@ -780,13 +402,6 @@ def test_a_reply_must_have_a_json_form() -> None:
     assert "Keys of JSON objects are str" in invoke(sandbox, "prompt")["error"]
 
 
-@pytest.mark.parametrize("options", [{"signature": "md5"}, {"callback_timeout": 0}, {"retries": 3}])
-def test_a_wrong_choice_is_told_at_once(options: dict[str, Any]) -> None:
-    """A choice that does not exist, or a value it does not allow, is refused."""
-    with pytest.raises(ValueError, match=next(iter(options))):
-        Choices(**options)
-
-
 def test_a_forgotten_return_fails_the_run() -> None:
     """A reply function that returns None makes the run fail and say so, instead of answering "null"."""
     sandbox = Sandbox()
@@ -796,3 +411,220 @@ def test_a_forgotten_return_fails_the_run() -> None:
 
     with pytest.raises(InternalServerError, match="returned None"):
         sandbox.client().invoke_prompt(deployment="forgetful", variant="v")
+
+
+# --- what is registered -------------------------------------------------------------------------------
+
+
+def test_the_registered_deployments_are_listed(sandbox: Sandbox) -> None:
+    """`deployments.all` lists what was registered, by kind, name and variant, with inputs and Human in the Loop."""
+    human = HumanInTheLoop(question="Publish?")
+    sandbox.workflow("brief", reply=lambda inputs: "", variant="b", inputs={"topic": str, "days": int})
+    sandbox.workflow("brief", reply="", human_in_the_loop=human)
+    sandbox.prompt("classifier", reply="", variant="b")
+    sandbox.agent("AGENT_UUID", reply="")
+    sandbox.hive_agent("HIVE_UUID", reply=str.upper)
+
+    def shown(one: Deployment) -> tuple[object, ...]:
+        return one.kind, one.name, one.variant, dict(one.inputs), one.human_in_the_loop, one.computed
+
+    assert [shown(one) for one in sandbox.engine.deployments.all()] == [
+        ("agent", "AGENT_UUID", None, {}, None, False),
+        ("hive_agent", "HIVE_UUID", None, {}, None, True),
+        ("prompt", "classifier", "b", {}, None, False),
+        ("workflow", "brief", None, {}, human, False),
+        ("workflow", "brief", "b", {"topic": "text", "days": "number"}, None, True),
+    ]
+    assert sandbox.engine.deployments.knows("prompt", "classifier")
+    assert not sandbox.engine.deployments.knows("workflow", "classifier")
+
+
+def test_human_in_the_loop_may_be_just_true(sandbox: Sandbox) -> None:
+    """`human_in_the_loop=True` is a step with the default question and options."""
+    sandbox.workflow("brief", reply="", human_in_the_loop=True)
+    assert sandbox.engine.deployments.all()[0].human_in_the_loop == HumanInTheLoop()
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [("string", "'string'"), (tuple, "<class 'tuple'>"), (None, "None"), (["text"], "a list")],
+)
+def test_a_wrong_type_of_a_start_input_is_told_at_once(sandbox: Sandbox, given: Any, said: str) -> None:
+    """A Start input of a type that the service has not is a configuration error that names the input."""
+    with pytest.raises(ConfigurationError, match=f"inputs.topic: {re.escape(said)} is no type"):
+        sandbox.workflow("brief", reply="", inputs={"topic": given})
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"options": ()},
+        {"options": "approve"},
+        {"timeout": 0},
+        {"timeout": float("nan")},
+        {"timeout": 1e10},
+        {"on_timeout": "wait"},
+    ],
+)
+def test_a_wrong_human_step_is_told_at_once(options: dict[str, Any]) -> None:
+    """A Human in the Loop step without options, or with a timeout that cannot be, is a configuration error."""
+    with pytest.raises(ConfigurationError, match=f"{next(iter(options))} of a Human in the Loop step"):
+        HumanInTheLoop(**options)
+
+
+def test_a_strict_sandbox_refuses_what_is_not_registered() -> None:
+    """Strict, it answers 404 for unknown deployments and agents, and no run begins."""
+    sandbox = Sandbox(strict=True)
+    sandbox.prompt("support-classifier", reply="billing")
+    assert invoke(sandbox, "prompt")["response"] == "billing"
+    for kind, text in (("workflow", "Deployment"), ("agent", "Agent"), ("hive-agent", "Agent")):
+        reply = ask(sandbox, kind, BODIES[kind])
+        assert (reply.status, read(reply)["error"]) == (404, f"{text} not found.")
+    assert len(sandbox.runs) == 1
+
+
+def test_a_prompt_is_no_workflow(sandbox: Sandbox) -> None:
+    """Names of different kinds do not meet: a reply is for its own kind alone."""
+    sandbox.prompt("research-brief", reply="a prompt's")
+    sandbox.hive_agent("AGENT_UUID", reply="a hive agent's")
+    assert invoke(sandbox, "workflow")["output"].startswith("Sandbox echo")
+    assert invoke(sandbox, "agent")["response"].startswith("Sandbox echo")
+
+
+# --- what could go wrong ------------------------------------------------------------------------------
+
+
+def test_a_reply_function_may_use_the_sandbox_itself(sandbox: Sandbox) -> None:
+    """While a run computes its reply, the sandbox answers it too: other runs, look-ups, the list of runs."""
+
+    @sandbox.workflow("research-brief")
+    def brief(inputs: dict[str, Any]) -> str:
+        seen = look_up(sandbox, f"/public/requests/{sandbox.runs[0].request_id}")["status"]
+        go_on(sandbox, ask(sandbox, "workflow", {**DELIVERED, "deployment": "other"}))
+        return f"{seen}; {invoke(sandbox, 'prompt')['response']}"
+
+    sandbox.prompt("support-classifier", reply="billing")
+    assert invoke(sandbox, "workflow")["output"] == "running; billing"
+    assert [run.status for run in sandbox.runs] == ["completed"] * 3
+    assert brief.__name__ == "brief"
+
+
+def test_an_error_with_half_a_surrogate_pair_fails_its_run(sandbox: Sandbox) -> None:
+    """An error text that has no UTF-8 is told as it is."""
+
+    def fail(inputs: dict[str, Any]) -> str:
+        raise ValueError(inputs["a"])
+
+    sandbox.prompt("support-classifier", reply=fail)
+    assert invoke(sandbox, "prompt", inputs={"a": "\ud800"})["error"] == "\ud800"
+
+
+def test_names_may_be_of_any_script(sandbox: Sandbox) -> None:
+    """Names outside of ASCII, and ones with slashes, are found again with their replies and secrets."""
+    for name in ("Überblick 概要", "a/b?c=d", "😀"):
+        sandbox.workflow(name, reply=f"of {name}", secret=f"whsec_{name}")
+        reply = ask(sandbox, "workflow", {**DELIVERED, "deployment": name})
+        assert read(reply)["webhook_secret"] == f"whsec_{name}"
+        run = go_on(sandbox, reply)
+        assert (run.deployment, run.answer and run.answer.text) == (name, f"of {name}")
+        CallbackVerifier(f"whsec_{name}").verify(run.callbacks[0].body, run.callbacks[0].headers)
+
+
+def test_request_ids_may_be_of_your_own_making() -> None:
+    """Ids of another form are taken as they are; one that comes again is an error that says so."""
+    sandbox = Sandbox(new_request_id=lambda: "req_mine")
+    assert invoke(sandbox, "agent")["run_id"] == "req_mine"
+    assert look_up(sandbox, "/public/requests/req_mine")["id"] == "req_mine"
+    with pytest.raises(ConfigurationError, match="req_mine"):
+        invoke(sandbox, "agent")
+
+
+def test_a_function_that_ends_the_process_ends_its_run(sandbox: Sandbox) -> None:
+    """A direct run that is interrupted goes out with its exception, is marked failed, and holds no place."""
+    sandbox = ticking_sandbox(plan="lite")
+
+    def interrupt(inputs: dict[str, Any]) -> str:
+        raise KeyboardInterrupt
+
+    sandbox.workflow("research-brief", reply=interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        invoke(sandbox, "workflow")
+    [run] = sandbox.runs
+    assert (run.status, run.answer and run.answer.error) == ("failed", "The sandbox was stopped while this ran")
+    sandbox.workflow("research-brief", reply="A brief.")
+    assert invoke(sandbox, "workflow")["output"] == "A brief."
+
+
+def test_an_interrupted_run_that_was_reset_leaves_no_trace(sandbox: Sandbox) -> None:
+    """Reset and then interrupted, a run is not written down again."""
+
+    def interrupt(inputs: dict[str, Any]) -> str:
+        sandbox.reset()
+        raise KeyboardInterrupt
+
+    sandbox.prompt("support-classifier", reply=interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        invoke(sandbox, "prompt")
+    assert sandbox.runs == []
+
+
+# --- the daily limit ----------------------------------------------------------------------------------
+
+
+def test_the_daily_limit_counts_a_day_in_utc() -> None:
+    """After so many calls the next is refused with the documented body, until midnight in UTC."""
+    clock = Clock()
+    clock.now = datetime(2026, 6, 1, 23, 30, tzinfo=timezone(timedelta(hours=2)))  # 21:30 in UTC
+    sandbox = Sandbox(daily_limit=2, clock=clock)
+    for _ in range(2):
+        assert ask(sandbox, "prompt", PROMPT).status == 200
+    clock.pass_by(2 * 3600)
+    reply = ask(sandbox, "agent", AGENT)
+    assert reply.status == 429
+    assert read(reply) == {
+        "error": "Daily API rate limit reached",
+        "code": "api_rate_limit_exceeded",
+        "message": "You have reached your daily limit of 2 API calls. Resets at midnight UTC. "
+        "Upgrade your plan for higher limits.",
+        "limit": 2,
+        "current": 2,
+    }
+    clock.pass_by(1800)
+    assert ask(sandbox, "agent", AGENT).status == 200
+    assert len(sandbox.runs) == 3
+
+
+def test_a_daily_limit_of_none_at_all() -> None:
+    """With a limit of 0 every call is refused, but the look-up of a request is not."""
+    sandbox = Sandbox(daily_limit=0)
+    assert ask(sandbox, "prompt", PROMPT).status == 429
+    assert ask(sandbox, "", b"", method="GET", path="/v1/public/requests/req_1").status == 404
+
+
+# --- the sandbox as a whole ---------------------------------------------------------------------------
+
+
+def test_a_sandbox_opens_its_doors() -> None:
+    """It makes clients of both kinds, and a server that is not started before its block is entered."""
+    with Sandbox() as sandbox:
+        with sandbox.client() as client:
+            assert client.invoke_prompt(deployment="a", variant="b").response.startswith("Sandbox echo of a (b)")
+        assert sandbox.async_client() is not None
+        assert isinstance(sandbox.serve(), AbstractContextManager)
+        assert sandbox.workspace_id == WORKSPACE_ID
+
+
+def test_refused_requests_are_remembered_without_their_secrets(sandbox: Sandbox) -> None:
+    """A refused request is kept with its reason, and neither its key nor a secret in its address is."""
+    headers = {**KEY, "Accept": "application/json", "Cookie": "a=b"}
+    ask(sandbox, "prompt", b"{}", headers=headers, path="/v1/prompt/invoke?locale=es&secret=whsec_private")
+    ask(sandbox, "prompt", b"{}", headers=headers, path="/v1/prompt/invoke?secret=whsec_private")
+    second, first = sandbox.engine.store.refused()
+    assert (first.status, first.error, first.error_code) == (
+        400,
+        "Missing required field: deployment or variant",
+        "validation_error",
+    )
+    assert (first.request.path, first.request.body) == ("/v1/prompt/invoke?locale=es", b"{}")
+    assert first.request.headers == {"Accept": "application/json"}
+    assert second.request.path == "/v1/prompt/invoke"

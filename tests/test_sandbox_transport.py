@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import math
 import socket
 import threading
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from typing import Any, Union, cast
 
 import httpx
 import pytest
 from flask import Flask, request
 
 import fetch_hive_sdk
-from fetch_hive_sdk import CallbackVerifier
+from fetch_hive_sdk import CallbackVerifier, RetryPolicy
 from fetch_hive_sdk.sandbox import Sandbox, SandboxTransport
+from fetch_hive_sdk.sandbox.chunks import Chunk, Cut, Pause
+from fetch_hive_sdk.sandbox.runs import Reply
 
 KEY = {"Authorization": "Bearer fhk_test"}
 PROMPT = {
@@ -141,7 +145,7 @@ def test_a_callback_waits_for_a_test_to_post_it() -> None:
 def test_a_sandbox_makes_clients_that_talk_to_it(
     monkeypatch: pytest.MonkeyPatch, name: str, make: Callable[..., Any]
 ) -> None:
-    """A client made by a sandbox gets the sandbox's key and transport, and the caller's options."""
+    """A client made by a sandbox gets the sandbox's key and transport, no delay, and the caller's options."""
 
     def record(**options: Any) -> dict[str, Any]:
         return options
@@ -150,5 +154,152 @@ def test_a_sandbox_makes_clients_that_talk_to_it(
     sandbox = Sandbox(api_key="fhk_private")
     options = make(sandbox, timeout=5)
     http = options.pop("http_client")
+    assert options.pop("retry_policy") == RetryPolicy(initial_delay=0)
     assert options == {"api_key": "fhk_private", "base_url": "http://sandbox.test/v1", "timeout": 5}
     assert isinstance(http, httpx.Client if name == "FetchHive" else httpx.AsyncClient)
+
+
+# --- replies that pause, break off or lie ---------------------------------------------------------------
+
+
+class Scripted:
+    """A sandbox, as far as the transport knows it, whose engine has one reply."""
+
+    def __init__(self, reply: Reply) -> None:
+        self.engine = self
+        self.reply = reply
+        self.calls: list[str] = []
+
+    def handle(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Reply:
+        self.calls.append(f"{method} {path}")
+        return self.reply
+
+    def release(self, request_id: str) -> None:
+        self.calls.append(f"release {request_id}")
+
+    def settle(self) -> None:
+        self.calls.append("settle")
+
+
+def streamed(*chunks: Chunk, **headers: str) -> Reply:
+    """A reply in pieces."""
+    return Reply(status=200, headers={name.replace("_", "-"): value for name, value in headers.items()}, body=chunks)
+
+
+Timeout = Union[float, httpx.Timeout, None]
+
+
+async def read_into(pieces: list[bytes], flavor: str, reply: Reply, *, timeout: Timeout = 5) -> None:
+    """Add the pieces of a reply as a client of this flavor gets them."""
+    transport = SandboxTransport(cast("Sandbox", Scripted(reply)))
+    if flavor == "sync":
+        read_blocking_into(pieces, transport, timeout)
+        return
+    async with (
+        httpx.AsyncClient(transport=transport, timeout=timeout) as client,
+        client.stream("GET", "http://sandbox.test/") as response,
+    ):
+        async for piece in response.aiter_raw():
+            pieces.append(piece)  # noqa: PERF401 - those that come before an error are wanted too
+
+
+def read_blocking_into(pieces: list[bytes], transport: SandboxTransport, timeout: Timeout) -> None:
+    with (
+        httpx.Client(transport=transport, timeout=timeout) as client,
+        client.stream("GET", "http://sandbox.test/") as response,
+    ):
+        pieces.extend(response.iter_raw())
+
+
+async def read_through(flavor: str, reply: Reply, *, timeout: Timeout = 5) -> list[bytes]:
+    """The pieces of a whole reply."""
+    pieces: list[bytes] = []
+    await read_into(pieces, flavor, reply, timeout=timeout)
+    return pieces
+
+
+@pytest.mark.anyio
+async def test_pauses_that_end_are_skipped(flavor: str) -> None:
+    """A pause shorter than the read timeout takes no time, and neither does any for a client that waits for ever."""
+    reply = streamed(Pause(3), b"a", Pause(5), b"", Pause(5), b"b")
+
+    assert [b"a", b"b"] == await read_through(flavor, reply)
+    assert [b"a"] == await read_through(flavor, streamed(Pause(1e9), b"a"), timeout=None)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("before", [(), (b"",), (b"a",)], ids=["nothing", "the head", "a piece"])
+@pytest.mark.parametrize(
+    ("timeout", "pauses"),
+    [(5, (Pause(6),)), (5, (Pause(3), Pause(3))), (5, (Pause(math.inf),)), (None, (Pause(math.inf),))],
+    ids=["longer", "longer together", "endless", "endless without a timeout"],
+)
+async def test_pauses_time_out(
+    flavor: str, before: tuple[bytes, ...], timeout: float | None, pauses: tuple[Pause, ...]
+) -> None:
+    """A pause longer than the read timeout is a timeout, at once, wherever it stands; so is one without an end."""
+    with pytest.raises(httpx.ReadTimeout):
+        await read_through(flavor, streamed(*before, *pauses, b"b"), timeout=timeout)
+
+
+@pytest.mark.anyio
+async def test_the_read_timeout_alone_counts(flavor: str) -> None:
+    """Other timeouts of the client have nothing to do with a pause."""
+    assert [b"a"] == await read_through(flavor, streamed(Pause(6), b"a"), timeout=httpx.Timeout(1, read=7))
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("reply", "error", "message"),
+    [
+        (streamed(Cut("close"), b"a"), httpx.RemoteProtocolError, "without sending a response"),
+        (streamed(b"", Cut("close"), b"a"), httpx.RemoteProtocolError, "incomplete chunked read"),
+        (streamed(b"a", Cut("close"), b"b"), httpx.RemoteProtocolError, "incomplete chunked read"),
+        (streamed(b"a", Cut("close"), Content_Length="9"), httpx.RemoteProtocolError, "received 1 bytes, expected 9"),
+        (streamed(b"abc", Content_Length="9"), httpx.RemoteProtocolError, "received 3 bytes, expected 9"),
+        (streamed(Cut("reset"), b"a"), httpx.ReadError, "reset"),
+        (streamed(b"a", Cut("reset"), b"b"), httpx.ReadError, "reset"),
+    ],
+)
+async def test_replies_that_break_off(
+    flavor: str, reply: Reply, error: type[httpx.TransportError], message: str
+) -> None:
+    """A connection that ends too early fails as it does on a socket, in httpx's own words, and names the request."""
+    with pytest.raises(error, match=message) as caught:
+        await read_through(flavor, reply)
+    assert "http://sandbox.test/" == str(caught.value.request.url)
+
+
+@pytest.mark.anyio
+async def test_pieces_before_the_break_arrive(flavor: str) -> None:
+    """What was sent before a connection ends is read before the error comes."""
+    pieces: list[bytes] = []
+    with pytest.raises(httpx.ReadError):
+        await read_into(pieces, flavor, streamed(b"a", b"b", Cut("reset")))
+    assert [b"a", b"b"] == pieces
+
+
+@pytest.mark.anyio
+async def test_a_length_that_is_true(flavor: str) -> None:
+    """A body in pieces as long as its `Content-Length` is whole."""
+    assert [b"ab", b"c"] == await read_through(flavor, streamed(b"ab", b"c", Content_Length="3"))
+
+
+@pytest.mark.parametrize(
+    ("body", "unfinished", "calls"),
+    [
+        (b"", None, ["settle"]),
+        (b"", "req_1", ["release req_1", "settle"]),
+        ((Pause(math.inf),), "req_1", ["release req_1", "settle"]),
+    ],
+    ids=["ended", "goes on", "goes on, and its reply never comes"],
+)
+def test_a_run_that_goes_on(body: bytes | tuple[Chunk, ...], unfinished: str | None, calls: list[str]) -> None:
+    """Whatever a request lets go on is carried to its end, whether the client gets the reply or not."""
+    sandbox = Scripted(Reply(status=200, headers={}, body=body, unfinished=unfinished))
+    with (
+        httpx.Client(transport=SandboxTransport(cast("Sandbox", sandbox))) as client,
+        nullcontext() if isinstance(body, bytes) else pytest.raises(httpx.ReadTimeout),
+    ):
+        client.get("http://sandbox.test/v1?a=1")
+    assert ["GET /v1?a=1", *calls] == sandbox.calls

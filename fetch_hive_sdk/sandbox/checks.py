@@ -1,19 +1,20 @@
-"""What the service refuses in the body of an invoke request, by its documentation. The rest is accepted."""
+"""What the service refuses in the body of a request, by its documentation. The rest is accepted."""
 
 from __future__ import annotations
 
 import json
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 from .addresses import is_local, parse_url
 from .choices import Choices
+from .deployments import InputType
 from .refusals import Refusal
 from .runs import Kind
 
-__all__ = ["check", "read_object"]
+__all__ = ["auto_approve_refused", "check", "check_inputs", "check_trigger", "read_object"]
 
 ATTACHMENTS_PER_MESSAGE = 5
 ARTIFACT_REFS = 5
@@ -23,6 +24,22 @@ ROLES = ("user", "assistant", "system")
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _TYPE_NAMES = {str: "a string", bool: "a boolean", dict: "an object", list: "an array"}
+_START_TYPES: dict[InputType, tuple[type, ...]] = {
+    "text": (str,),
+    "array": (list,),
+    "number": (int, float),
+    "boolean": (bool,),
+    "object": (dict,),
+}
+_START_NAMES: dict[InputType, str] = {
+    "text": "a string",
+    "array": "a native JSON array",
+    "number": "a number",
+    "boolean": "a boolean",
+    "object": "an object",
+}
+# What a webhook's body says beside its inputs, where it has no `inputs`.
+_RESERVED = ("async", "metadata", "user")
 
 Object = dict[str, Any]
 
@@ -72,12 +89,12 @@ def check(kind: Kind, body: Object, *, lenient: bool, choices: Choices) -> None:
     """
     if kind == "agent":
         _agent(body)
+    elif kind == "hive_agent":
+        _hive_agent(body)
     else:
         _deployment(body, lenient=lenient)
-    _optional(body, "inputs", dict)
-    _optional(body, "user", str)
-    _metadata(body)
-    if kind != "workflow":
+    _shared(body)
+    if kind in ("prompt", "agent"):
         _optional(body, "streaming", bool)
     if kind == "prompt":
         _no_files(body)
@@ -85,10 +102,74 @@ def check(kind: Kind, body: Object, *, lenient: bool, choices: Choices) -> None:
     _tool_approval(body)
     delivery: Object | None = _optional(body, "async", dict)
     if delivery is not None:
-        if kind == "workflow":
+        if kind != "agent":
             _callback_delivery(delivery)
         _optional(delivery, "allow_background", bool, "async.")
         _callback_url(delivery.get("callback_url"), choices)
+
+
+def check_trigger(kind: Kind, body: Object, choices: Choices) -> Object:
+    """Refuse what is no request of a webhook trigger.
+
+    Args:
+        kind: `"workflow"` or `"agent"`.
+        body: The request body.
+        choices: Which callback URLs are accepted, and what a body without `inputs` means.
+
+    Returns:
+        The body as an invoke with callback delivery would have it.
+
+    Raises:
+        Refusal: The text names the field.
+    """
+    _shared(body)
+    _tool_approval(body)
+    delivery: Object = _optional(body, "async", dict) or {}
+    if not delivery.get("callback_url"):
+        raise Refusal("async.callback_url is required for webhook triggers")
+    _optional(delivery, "allow_background", bool, "async.")
+    _callback_url(delivery["callback_url"], choices)
+    if body.get("tool_approval") == "auto_approve":
+        raise auto_approve_refused()
+    if kind == "agent":
+        if not body.get("message"):
+            raise Refusal("Missing required field: message")
+        for key in ("message", "thread_id"):
+            _optional(body, key, str)
+    elif body.get("inputs") is None:
+        if choices.webhook_body == "refuse":
+            raise Refusal("Missing required field: inputs")
+        inputs = {key: value for key, value in body.items() if key not in _RESERVED}
+        body = {**{key: body[key] for key in _RESERVED if key in body}, "inputs": inputs}
+    return {**body, "async": {**delivery, "enabled": True}}
+
+
+def check_inputs(types: Mapping[str, InputType], inputs: Mapping[str, Any], choices: Choices) -> None:
+    """Refuse inputs that are not of the types a workflow's Start step declares.
+
+    Raises:
+        Refusal: The text names the input.
+    """
+    for name, kind in types.items():
+        if name not in inputs:
+            if choices.missing_inputs == "refuse":
+                raise Refusal(f"Missing required input: {name}")
+            continue
+        value = inputs[name]
+        if not isinstance(value, _START_TYPES[kind]) or (kind == "number" and isinstance(value, bool)):
+            raise Refusal(f"inputs.{name} must be {_START_NAMES[kind]}")
+
+
+def auto_approve_refused() -> Refusal:
+    """The refusal of `auto_approve` from a caller that may not."""
+    text = "tool_approval auto_approve is not permitted for this caller"
+    return Refusal(text, status=403, code="tool_approval_override_not_permitted")
+
+
+def _shared(body: Object) -> None:
+    _optional(body, "inputs", dict)
+    _optional(body, "user", str)
+    _metadata(body)
 
 
 def _deployment(body: Object, *, lenient: bool) -> None:
@@ -132,7 +213,27 @@ def _accepts_http(host: str, choices: Choices) -> bool:
     return choices.http_callbacks == "any" or (choices.http_callbacks == "local" and is_local(host))
 
 
+def _hive_agent(body: Object) -> None:
+    if not body.get("hive_agent") or not body.get("objective"):
+        raise Refusal("Missing required field: hive_agent or objective")
+    for key in ("hive_agent", "objective"):
+        _optional(body, key, str)
+    _optional(body, "unattended", bool)
+    if body.get("budget_policy") not in (None, "stop", "proceed_to_cap"):
+        raise Refusal("budget_policy must be stop or proceed_to_cap")
+    sources: Object = _optional(body, "sources", dict) or {}
+    for key in ("website_urls", "asset_ids", "knowledge_base_ids", "knowledge_base_item_ids"):
+        values: list[object] = _optional(sources, key, list, "sources.") or []
+        if not all(isinstance(value, str) for value in values):
+            raise Refusal(f"sources.{key} must be an array of strings")
+    delivery: Object = _optional(body, "async", dict) or {}
+    if delivery.get("enabled") is not True or not delivery.get("callback_url"):
+        raise Refusal("hive agents require async.enabled true and async.callback_url")
+
+
 def _agent(body: Object) -> None:
+    if body.get("decided_tool_approvals") is not None:
+        raise Refusal("decided_tool_approvals is not accepted with an API key; the run goes on by itself")
     if not body.get("agent") or not body.get("message"):
         raise Refusal("Missing required field: agent or message")
     for key in ("agent", "message", "thread_id"):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 __all__ = ["Refusal", "error_body"]
 
 
@@ -12,7 +15,8 @@ class Refusal(Exception):
         text: The reply's `error`.
         status: HTTP status; None for that of failed validation.
         code: The reply's `error_code`; None if it has none.
-        allow: The reply's `Allow` header, which goes with 405.
+        headers: Further headers of the reply, such as `Allow`, which goes with 405.
+        body: Keys the reply has instead of the usual ones; None for the usual ones.
     """
 
     def __init__(
@@ -21,13 +25,15 @@ class Refusal(Exception):
         *,
         status: int | None = None,
         code: str | None = "validation_error",
-        allow: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        body: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(text)
         self.text = text
         self.status = status
         self.code = code
-        self.allow = allow
+        self.headers = headers or {}
+        self.body = body
 
 
 def error_body(text: str, code: str | None, *, error_only: bool) -> dict[str, str]:

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from contextlib import AbstractContextManager
+import os
+from collections.abc import Callable, Collection, Generator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, TypeVar, Union, overload
 
 import httpx
+from typing_extensions import Self
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, InvalidRequestError
 from ..jsonable import article
+from ..retries import RetryPolicy
 from .choices import DEFAULT_CHOICES, Choices
-from .engine import Engine
-from .ids import new_request_id
-from .runs import Callback, Kind, Run
+from .claim import Claim
+from .deployments import HumanInTheLoop, InputType, input_types
+from .engine import PLANS, Engine, Plan
+from .faults import FaultLike, fault_of
+from .ids import WORKSPACE_ID, new_request_id
+from .refusals import Refusal
+from .runs import Approval, Callback, Kind, Run
 from .server import SandboxServer, serve
+from .store import Store
 from .transport import SandboxTransport
 
 if TYPE_CHECKING:
@@ -25,11 +33,15 @@ __all__ = ["Sandbox"]
 
 # Beside `object`, which says all, naming the function tells type checkers the argument of a lambda.
 InputsReply = Union[Callable[[dict[str, Any]], object], object]
+WorkflowReply = Union[Callable[[dict[str, Any]], object], Callable[[dict[str, Any], Union[str, None]], object], object]
 MessageReply = Union[Callable[[str], object], object]
 InputsFunction = TypeVar("InputsFunction", bound=Callable[[dict[str, Any]], object])
 MessageFunction = TypeVar("MessageFunction", bound=Callable[[str], object])
+WorkflowFunction = TypeVar("WorkflowFunction", bound=Callable[..., object])
+StartInputs = Mapping[str, Union[type, InputType]]
 
 ANY_KEY = "fhk_sandbox"
+NO_DELAY = RetryPolicy(initial_delay=0)
 
 
 def _now() -> datetime:
@@ -42,7 +54,7 @@ class Sandbox:
         sandbox = Sandbox()
         sandbox.prompt("support-classifier", reply="billing")
 
-        @sandbox.workflow("research-brief")
+        @sandbox.workflow("research-brief", inputs={"topic": str})
         def brief(inputs):
             return f"Brief on {inputs['topic']}"
 
@@ -58,6 +70,15 @@ class Sandbox:
         lenient: True also accepts requests without a variant, which the service refuses, and adds the keys
             `status` and `run_id` to replies of workflows: both as the OpenAPI description has it, against the
             documentation.
+        strict: True refuses deployments and agents that are not registered, with 404.
+        plan: `"lite"`, `"starter"` or `"pro"`: 1, 3 or 5 workflows at once. One more is refused with 429, or
+            queued if it has callback delivery. Default None: any number.
+        daily_limit: Calls that are answered on one day in UTC; the next is refused with 429. Default None: any
+            number.
+        may_auto_approve: False refuses `tool_approval: "auto_approve"` with 403, as for a key without that
+            permission. Default True.
+        db: File to keep everything in (SQLite). A sandbox that is started on it again goes on where the last
+            one stopped. Default None: in memory.
         choices: What to do where the documentation is silent.
         deliver_to: Hosts, beside loopback, to which the server may deliver callbacks. For any other host an
             attempt is recorded as withheld, and nothing is contacted.
@@ -66,16 +87,25 @@ class Sandbox:
 
     Attributes:
         engine: What answers. `engine.handle` takes requests from any other door you may need.
+        workspace_id: The one workspace there is, for paths such as `/public/workspaces/{workspace_id}/…`.
 
     Raises:
-        ConfigurationError: `api_key` is empty, `deliver_to` a single text, or `choices` no `Choices`.
+        ConfigurationError: `api_key` is empty, `deliver_to` a single text, `choices` no `Choices`, `plan` not
+            known, `daily_limit` below 0, or `db` cannot be used: another sandbox has it, or it is no such file.
     """
+
+    workspace_id = WORKSPACE_ID
 
     def __init__(
         self,
         *,
         api_key: str | None = None,
         lenient: bool = False,
+        strict: bool = False,
+        plan: Plan | None = None,
+        daily_limit: int | None = None,
+        may_auto_approve: bool = True,
+        db: str | os.PathLike[str] | None = None,
         choices: Choices = DEFAULT_CHOICES,
         deliver_to: Collection[str] = (),
         clock: Callable[[], datetime] = _now,
@@ -87,25 +117,144 @@ class Sandbox:
             raise ConfigurationError("deliver_to is one text.", hint="Pass a list of hosts.")
         if not isinstance(choices, Choices):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ConfigurationError(f"choices: {article(choices)} is not allowed.", hint="Pass a Choices(...).")
+        if plan is not None and plan not in PLANS:
+            raise ConfigurationError(f"plan: {plan!r} is not known.", hint=f"It is one of {', '.join(PLANS)}.")
+        if daily_limit is not None and daily_limit < 0:
+            raise ConfigurationError("daily_limit is below 0.", hint="Pass None for no limit.")
+        self._claim = None if db is None else Claim(db)
+        self._store = Store(db)
         self.engine = Engine(
-            api_key=api_key, lenient=lenient, choices=choices, clock=clock, new_request_id=new_request_id
+            self._store,
+            api_key=api_key,
+            lenient=lenient,
+            strict=strict,
+            plan=plan,
+            daily_limit=daily_limit,
+            may_auto_approve=may_auto_approve,
+            choices=choices,
+            clock=clock,
+            new_request_id=new_request_id,
         )
         self._api_key = api_key or ANY_KEY
         self._deliver_to = tuple(deliver_to)
 
+    @classmethod
+    def from_config(cls, path: str | os.PathLike[str], **options: Any) -> Self:
+        """A sandbox with the settings, deployments and faults of a TOML file.
+
+        Args:
+            path: The file; docs/testing.md shows its form.
+            options: Arguments of `Sandbox`, which go before those of the file.
+
+        Raises:
+            ConfigurationError: The file cannot be read, or something in it is not known; the message names it.
+        """
+        from .config import load
+
+        config = load(path)
+        sandbox = cls(**{**config.options, **options})
+        config.register(sandbox)
+        return sandbox
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file of `db`. In memory, everything is forgotten."""
+        self._store.close()
+        if self._claim is not None:
+            self._claim.release()
+
     @property
     def runs(self) -> list[Run]:
         """Every accepted run since the last reset, oldest first, as it is now."""
+        self.engine.settle()
         return self.engine.runs
 
     @property
     def callbacks(self) -> list[Callback]:
-        """Every callback since the last reset, in the order their runs began, delivered or not."""
-        return [callback for run in self.engine.runs for callback in run.callbacks]
+        """Every callback since the last reset, in the order they were made, delivered or not."""
+        self.engine.settle()
+        return self._store.callbacks()
+
+    @property
+    def approvals(self) -> list[Approval]:
+        """Tool calls that wait for a decision, oldest first."""
+        return self._store.approvals(status="pending")[::-1]
 
     def reset(self) -> None:
-        """Forget all runs and callbacks. Registered replies and webhook secrets stay."""
+        """Forget all runs and callbacks, today's count of calls and scripted faults.
+
+        Registered replies and webhook secrets stay.
+        """
         self.engine.reset()
+
+    def fail_next(self, fault: FaultLike, *, times: int = 1, kind: Kind | None = None, name: str | None = None) -> None:
+        """Make something go wrong with the next request.
+
+            sandbox.fail_next("too_many_requests", times=2)
+            sandbox.fail_next(Fault(cut="reset", after=3), kind="agent")
+
+        Args:
+            fault: A `Fault`, an error code, a status, or the fields of a fault as a text or a mapping.
+            times: How many requests it happens to.
+            kind: The one kind of run it is for. Default: any request.
+            name: The one deployment or agent it is for. Default: any.
+
+        Raises:
+            ConfigurationError: There is no such fault; the message names what is wrong with it.
+        """
+        self.engine.faults.add(fault_of(fault), times=times, kind=kind, name=name)
+
+    def choose(self, request_id: str, choice: str) -> Run:
+        """Answer the question that a Human in the Loop step asks, so that the run goes on.
+
+        Args:
+            request_id: The run that waits.
+            choice: One of the step's options.
+
+        Raises:
+            InvalidRequestError: No such run waits, or the choice is none of its options.
+        """
+        with _refusals_raised():
+            self.engine.choose(request_id, choice)
+        return self._settled(request_id)
+
+    def decide(self, approval_id: str, decision: str) -> Run:
+        """Allow or deny a tool call of an agent. Once all are decided, its run goes on.
+
+        Args:
+            approval_id: Which one; they are in `sandbox.approvals`, and in the agent's reply.
+            decision: `"allow_once"` or `"deny"`.
+
+        Raises:
+            InvalidRequestError: It is not known, is decided already, or the decision is neither.
+        """
+        with _refusals_raised():
+            approval = self.engine.decide(approval_id, decision, via="api")
+        return self._settled(approval.request_id)
+
+    def cancel(self, request_id: str) -> Run:
+        """End a run that has not ended, with the status `cancelled`.
+
+        Raises:
+            InvalidRequestError: There is no such run, or it has ended.
+        """
+        with _refusals_raised():
+            self.engine.cancel(request_id)
+        return self._settled(request_id)
+
+    def redeliver(self, callback: Callback) -> None:
+        """Have the running server deliver a callback once more.
+
+        Raises:
+            InvalidRequestError: It has been forgotten, or no server runs.
+        """
+        with _refusals_raised():
+            self.engine.redeliver(callback.id)
 
     @overload
     def prompt(self, deployment: str, *, reply: InputsReply, variant: str | None = None) -> None: ...
@@ -127,82 +276,134 @@ class Sandbox:
 
     @overload
     def workflow(
-        self, deployment: str, *, reply: InputsReply, variant: str | None = None, secret: str | None = None
+        self,
+        deployment: str,
+        *,
+        reply: WorkflowReply,
+        variant: str | None = None,
+        secret: str | None = None,
+        inputs: StartInputs | None = None,
+        human_in_the_loop: bool | HumanInTheLoop = False,
     ) -> None: ...
     @overload
-    def workflow(
-        self, deployment: str, *, variant: str | None = None, secret: str | None = None
-    ) -> Callable[[InputsFunction], InputsFunction]: ...
     def workflow(
         self,
         deployment: str,
         *,
-        reply: InputsReply = None,
         variant: str | None = None,
         secret: str | None = None,
+        inputs: StartInputs | None = None,
+        human_in_the_loop: bool | HumanInTheLoop = False,
+    ) -> Callable[[WorkflowFunction], WorkflowFunction]: ...
+    def workflow(
+        self,
+        deployment: str,
+        *,
+        reply: WorkflowReply = None,
+        variant: str | None = None,
+        secret: str | None = None,
+        inputs: StartInputs | None = None,
+        human_in_the_loop: bool | HumanInTheLoop = False,
     ) -> Any:
         """Register the output of a workflow deployment. Without `reply` this is a decorator.
 
         Args:
             deployment: The deployment's name.
             reply: A text, an `Answer`, a JSON value other than None, or a function of the inputs that returns
-                one of these.
+                one of these. With `human_in_the_loop` the function takes the choice as well: None after a
+                timeout.
             variant: The one variant this reply is for. Default: all that have none of their own.
             secret: The deployment's webhook secret, which signs its callbacks. Default: one the sandbox
                 makes.
+            inputs: What the Start step declares: names and types, `{"topic": str, "companies": list}`. Inputs
+                of another type are refused. Default: anything goes.
+            human_in_the_loop: True, or a `HumanInTheLoop`, makes the run wait until somebody chooses: in the
+                browser, by `choose`, or over HTTP.
 
         Raises:
-            ConfigurationError: `secret` is empty.
+            ConfigurationError: `secret` is empty, or an input has no such type.
             InvalidRequestError: The reply has no JSON form.
         """
-        if secret == "":
-            raise ConfigurationError("secret is empty.", hint="Leave it out to have one made.")
-        if secret is not None:
-            self.engine.set_secret(deployment, secret)
-        return self._register("workflow", deployment, variant, reply)
+        human = HumanInTheLoop() if human_in_the_loop is True else human_in_the_loop or None
+        types = input_types(inputs or {})
+        return self._register("workflow", deployment, variant, reply, secret, inputs=types, human_in_the_loop=human)
 
     @overload
-    def agent(self, agent: str, *, reply: MessageReply) -> None: ...
+    def agent(self, agent: str, *, reply: MessageReply, secret: str | None = None) -> None: ...
     @overload
-    def agent(self, agent: str) -> Callable[[MessageFunction], MessageFunction]: ...
-    def agent(self, agent: str, *, reply: MessageReply = None) -> Any:
+    def agent(self, agent: str, *, secret: str | None = None) -> Callable[[MessageFunction], MessageFunction]: ...
+    def agent(self, agent: str, *, reply: MessageReply = None, secret: str | None = None) -> Any:
         """Register the reply of an agent. Without `reply` this is a decorator.
 
         Args:
             agent: The agent's id.
             reply: A text, an `Answer`, a JSON value other than None, or a function of the message that returns
                 one of these.
+            secret: The agent's webhook secret. Default: one the sandbox makes.
 
         Raises:
+            ConfigurationError: `secret` is empty.
             InvalidRequestError: The reply has no JSON form.
         """
-        return self._register("agent", agent, None, reply)
+        return self._register("agent", agent, None, reply, secret)
 
-    def webhook_secret(self, deployment: str) -> str:
-        """The secret that signs a workflow deployment's callbacks. It stays as long as the sandbox lives."""
-        return self.engine.secret(deployment)
+    @overload
+    def hive_agent(self, hive_agent: str, *, reply: MessageReply, secret: str | None = None) -> None: ...
+    @overload
+    def hive_agent(
+        self, hive_agent: str, *, secret: str | None = None
+    ) -> Callable[[MessageFunction], MessageFunction]: ...
+    def hive_agent(self, hive_agent: str, *, reply: MessageReply = None, secret: str | None = None) -> Any:
+        """Register what a hive agent comes to. Without `reply` this is a decorator.
+
+        Args:
+            hive_agent: The hive agent's id.
+            reply: A text, an `Answer`, a JSON value other than None, or a function of the objective that
+                returns one of these.
+            secret: The hive agent's webhook secret. Default: one the sandbox makes.
+
+        Raises:
+            ConfigurationError: `secret` is empty.
+            InvalidRequestError: The reply has no JSON form.
+        """
+        return self._register("hive_agent", hive_agent, None, reply, secret)
+
+    def webhook_secret(self, name: str, *, kind: Kind = "workflow") -> str:
+        """The secret that signs a deployment's or agent's callbacks, and lets its webhook trigger in.
+
+        It stays as long as the sandbox lives; with `db`, as long as the file does.
+
+        Args:
+            name: The workflow's deployment, or the agent.
+            kind: What it is the name of. Default: a workflow.
+        """
+        return self.engine.secret(kind, name)
 
     def client(self, **options: Any) -> FetchHive:
         """A `FetchHive` that talks to this sandbox in the same process: no socket, no thread.
 
+        It repeats calls as any other, but without a delay.
+
         Args:
-            options: Further arguments of `FetchHive`, such as `default_metadata`.
+            options: Further arguments of `FetchHive`, such as `default_metadata` or a `retry_policy`.
         """
         from .. import FetchHive
 
         http_client = httpx.Client(transport=SandboxTransport(self))
-        return FetchHive(**self._client_options(http_client), **options)
+        return FetchHive(http_client=http_client, **{**self._client_options(), **options})
 
     def async_client(self, **options: Any) -> AsyncFetchHive:
         """An `AsyncFetchHive` that talks to this sandbox in the same process: no socket, no thread.
 
+        It repeats calls as any other, but without a delay.
+
         Args:
-            options: Further arguments of `AsyncFetchHive`, such as `default_metadata`.
+            options: Further arguments of `AsyncFetchHive`, such as `default_metadata` or a `retry_policy`.
         """
         from .. import AsyncFetchHive
 
         http_client = httpx.AsyncClient(transport=SandboxTransport(self))
-        return AsyncFetchHive(**self._client_options(http_client), **options)
+        return AsyncFetchHive(http_client=http_client, **{**self._client_options(), **options})
 
     def serve(self, *, host: str = "127.0.0.1", port: int = 0) -> AbstractContextManager[SandboxServer]:
         """Serve the sandbox on this machine while the `with` block lasts.
@@ -220,21 +421,43 @@ class Sandbox:
             port: Port to listen on. Default 0: one that is free.
 
         Raises:
+            ConfigurationError: On entering, if `host` is no loopback address and the sandbox has no `api_key`.
             ImportError: On entering, if the extra `fetch-hive-sdk[sandbox]` is not installed.
             OSError: On entering, if the address cannot be listened on.
         """
         return serve(self.engine, host=host, port=port, api_key=self._api_key, deliver_to=self._deliver_to)
 
-    def _register(self, kind: Kind, name: str, variant: str | None, reply: object) -> object:
+    def _register(
+        self, kind: Kind, name: str, variant: str | None, reply: object, secret: str | None = None, **more: Any
+    ) -> object:
+        if secret == "":
+            raise ConfigurationError("secret is empty.", hint="Leave it out to have one made.")
+        if secret is not None:
+            self.engine.set_secret(kind, name, secret)
         if reply is not None:
-            self.engine.deployments.add(kind, name, variant, reply)
+            self.engine.deployments.add(kind, name, variant, reply, **more)
             return None
 
-        def register(function: Callable[[Any], object]) -> Callable[[Any], object]:
-            self.engine.deployments.add(kind, name, variant, function)
+        def register(function: Callable[..., object]) -> Callable[..., object]:
+            self.engine.deployments.add(kind, name, variant, function, **more)
             return function
 
         return register
 
-    def _client_options(self, http_client: httpx.Client | httpx.AsyncClient) -> dict[str, Any]:
-        return {"api_key": self._api_key, "base_url": "http://sandbox.test/v1", "http_client": http_client}
+    def _settled(self, request_id: str) -> Run:
+        self.engine.settle()
+        run = self.engine.run(request_id)
+        assert run is not None
+        return run
+
+    def _client_options(self) -> dict[str, Any]:
+        # No time passes in the transport, so there is none to let pass before a call is repeated.
+        return {"api_key": self._api_key, "base_url": "http://sandbox.test/v1", "retry_policy": NO_DELAY}
+
+
+@contextmanager
+def _refusals_raised() -> Generator[None, None, None]:
+    try:
+        yield
+    except Refusal as refusal:
+        raise InvalidRequestError(f"{refusal.text}.") from None

@@ -8,6 +8,7 @@ from collections.abc import Collection, Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from ..errors import ConfigurationError
 from .addresses import is_loopback
 from .engine import Engine
 
@@ -25,11 +26,13 @@ class SandboxServer:
 
     Attributes:
         base_url: Where it answers, ending in `/v1`.
+        dashboard_url: Where its run log is, for a browser.
         api_key: A key it accepts. Not in `repr`.
     """
 
     def __init__(self, web: WebServer, *, base_url: str, api_key: str) -> None:
         self.base_url = base_url
+        self.dashboard_url = base_url.removesuffix("v1")
         self.api_key = api_key
         self._web = web
 
@@ -58,6 +61,11 @@ def serve(
     except ImportError as missing:
         raise ImportError("The sandbox's server needs: pip install 'fetch-hive-sdk[sandbox]'") from missing
     if not is_loopback(host):
+        if engine.api_key is None:
+            raise ConfigurationError(
+                f"The sandbox is to listen on {host or 'all addresses'} without an API key.",
+                hint="Give it an api_key, or listen on 127.0.0.1: others on the network could use it.",
+            )
         warnings.warn(
             f"The sandbox listens on {host or 'all addresses'}: others on the network can reach it",
             stacklevel=3,
@@ -66,10 +74,10 @@ def serve(
     with socket.create_server((host, port), family=family) as listener:
         address = ADDRESS_OF_ALL.get(host, host)
         address = f"[{address}]" if ":" in address else address
-        web = WebServer(engine, listener, deliver_to=deliver_to)
+        base_url = f"http://{address}:{listener.getsockname()[1]}/v1"
+        web = WebServer(engine, listener, host=host, base_url=base_url, deliver_to=deliver_to)
         web.start()
         try:
-            base_url = f"http://{address}:{listener.getsockname()[1]}/v1"
             yield SandboxServer(web, base_url=base_url, api_key=api_key)
         finally:
             web.stop()

@@ -5,40 +5,55 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from ..callbacks import CallbackVerifier
 from .answers import Answer
 from .choices import Choices
-from .runs import Callback, Run
+from .ids import new_uuid
+from .replies import final_text
+from .runs import Callback, Kind, Run
 from .wire import json_bytes
 
-__all__ = ["derive_secret", "sign_workflow_end"]
+__all__ = ["derive_secret", "ending", "signed_callback"]
 
 
-def derive_secret(seed: bytes, deployment: str) -> str:
-    """A deployment's webhook secret: the same one as long as the sandbox lives, and told by no other."""
-    return "whsec_" + hmac.new(seed, deployment.encode("utf-8", "backslashreplace"), hashlib.sha256).hexdigest()[:48]
+def derive_secret(seed: bytes, kind: Kind, name: str) -> str:
+    """The webhook secret of a deployment or agent: the same one as long as the seed is kept, and told by no other."""
+    told = f"{kind}:{name}".encode("utf-8", "backslashreplace")
+    return "whsec_" + hmac.new(seed, told, hashlib.sha256).hexdigest()[:48]
 
 
-def sign_workflow_end(run: Run, answer: Answer, *, secret: str, choices: Choices) -> Callback:
-    """The callback that tells how a workflow ended."""
-    if answer.error is None:
-        event_type = choices.workflow_completed_event
-        data = {"output": answer.text, "run_status": "completed"}
-    else:
-        event_type = choices.workflow_failed_event
-        data = {"error": answer.error, "run_status": "failed"}
-    body = json_bytes({"event_type": event_type, "request_id": run.request_id, "data": data})
+def ending(run: Run, answer: Answer, choices: Choices) -> tuple[str, dict[str, Any]]:
+    """Event type and `data` of the callback that tells how a run ended."""
+    status = run.status
+    if run.kind == "workflow":
+        done, failed = choices.workflow_completed_event, choices.workflow_failed_event
+        if status == "completed":
+            return done, {"output": answer.text, "run_status": status}
+        return failed, {"error": answer.error, "run_status": "failed"}
+    if run.kind == "agent":
+        if status == "completed":
+            return "agent.completed", {"response": final_text(run, answer)}
+        return "agent.failed", {"error": answer.error}
+    told = {"response": answer.text} if status == "completed" else {"error": answer.error}
+    return f"{choices.hive_agent_event_prefix}.{status}", {**told, "status": status}
+
+
+def signed_callback(
+    url: str, event_type: str, request_id: str, data: Mapping[str, Any], *, secret: str, choices: Choices
+) -> Callback:
+    """A callback with its signature, not delivered yet."""
+    body = json_bytes({"event_type": event_type, "request_id": request_id, "data": data})
+    signature = _signature(body, secret, choices.signature)
     return Callback(
-        url=run.request["async"]["callback_url"],
+        id=new_uuid(),
+        url=url,
         body=body,
-        headers={
-            "Content-Type": "application/json",
-            "X-Fetch-Hive-Signature": _signature(body, secret, choices.signature),
-        },
+        headers={"Content-Type": "application/json", "X-Fetch-Hive-Signature": signature},
         event_type=event_type,
-        request_id=run.request_id,
+        request_id=request_id,
     )
 
 

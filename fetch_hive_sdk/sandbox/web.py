@@ -6,26 +6,37 @@ import asyncio
 import contextlib
 import socket
 import threading
-from collections.abc import AsyncIterator, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Coroutine, Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from typing import Any, cast
 
 import anyio
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response, StreamingResponse
 from starlette.routing import Mount
 from starlette.types import Receive, Scope, Send
 
+from . import dashboard
+from .chunks import Cut
 from .delivery import Delivery
 from .engine import Engine
+from .lifecycle import Change, Job
+from .respond import Connection, respond
 from .runs import Reply
 
 __all__ = ["WebServer"]
 
 # A reply that is a function may block; this many may do so at once.
-WORKER_THREADS = 64
+WORKER_THREADS = 256
+POLL_SECONDS = 0.005
 SECONDS_TO_STOP = 3
+# Longer than clients keep an idle connection (httpx: 5 s), or one is closed just when they use it again.
+SECONDS_TO_KEEP_ALIVE = 75
+
+# What a caller sees whose run the server did not wait for.
+HUNG_UP = Reply(status=503, headers={}, body=(Cut("close"),))
 
 
 class WebServer:
@@ -34,41 +45,58 @@ class WebServer:
     Args:
         engine: What answers.
         listener: A bound socket. It is closed by `stop`.
+        host: What the socket is bound to.
+        base_url: Where it is reached, ending in `/v1`.
         deliver_to: Hosts, beside loopback, that callbacks may be delivered to.
     """
 
-    def __init__(self, engine: Engine, listener: socket.socket, *, deliver_to: Iterable[str]) -> None:
+    def __init__(
+        self, engine: Engine, listener: socket.socket, *, host: str, base_url: str, deliver_to: Iterable[str]
+    ) -> None:
         self._engine = engine
         self._listener = listener
         self._deliver_to = tuple(deliver_to)
         self._ready = threading.Event()
-        self._jobs: set[asyncio.Task[None]] = set()
-        app = Starlette(routes=[Mount("", app=self._answer)])
+        self._stopping = threading.Event()
+        self._ended: Future[None] = Future()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._calls = 0  # whose run has not ended, or is not released yet
+        self._timer: asyncio.TimerHandle | None = None
+        app = Starlette(routes=[*dashboard.routes(engine, base_url=base_url), Mount("", app=self._answer)])
         config = uvicorn.Config(
-            app,
-            http="h11",
+            dashboard.HostCheck(app, host=host),
+            http=Connection,
             ws="none",
             lifespan="off",
             log_config=None,
             access_log=False,
             server_header=False,
             timeout_graceful_shutdown=SECONDS_TO_STOP,
+            timeout_keep_alive=SECONDS_TO_KEEP_ALIVE,
         )
-        self._uvicorn = _Uvicorn(config, self._ready)
+        self._uvicorn = _Uvicorn(config, ready=self._ready.set, stopping=self._end_pages)
         self._thread = threading.Thread(target=self._run, name="fetch-hive-sandbox", daemon=True)
 
     def start(self) -> None:
-        """Start serving. Returns when requests are answered."""
+        """Start serving. Returns when requests are answered.
+
+        Raises:
+            Exception: Whatever keeps it from serving.
+        """
         self._thread.start()
         self._ready.wait()
+        if self._ended.done():
+            self._ended.result()
 
     def stop(self) -> None:
-        """Stop serving. Callbacks not delivered by now are not delivered."""
+        """Stop serving. What is not done by now waits in the store. Waits for replies that functions make."""
+        self._stopping.set()
         self._uvicorn.should_exit = True
         self._thread.join()
+        self._ended.result()
 
     def wait_for_jobs(self, timeout: float) -> None:
-        """Wait until all accepted runs have ended and their callbacks are dealt with.
+        """Wait until all accepted runs have ended or wait for somebody, and their callbacks are dealt with.
 
         Args:
             timeout: Seconds to wait.
@@ -86,6 +114,10 @@ class WebServer:
     def _run(self) -> None:
         try:
             asyncio.run(self._serve())
+        except BaseException as error:
+            self._ended.set_exception(error)
+        else:
+            self._ended.set_result(None)
         finally:
             self._ready.set()
 
@@ -93,60 +125,142 @@ class WebServer:
         self._loop = asyncio.get_running_loop()
         self._loop.set_default_executor(ThreadPoolExecutor(WORKER_THREADS, "fetch-hive-sandbox-reply"))
         async with Delivery(self._engine, self._deliver_to) as self._delivery:
-            await self._uvicorn.serve(sockets=[self._listener])
-            for job in self._jobs:
-                job.cancel()
-            await asyncio.gather(*self._jobs, return_exceptions=True)
+            self._engine.lifecycle.attach(self._notice)
+            try:
+                await self._uvicorn.serve(sockets=[self._listener])
+            finally:
+                self._engine.lifecycle.detach()
+                for task in self._tasks:
+                    task.cancel()
+                await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _end_pages(self) -> None:
+        """Let the events end that pages of the dashboard read, which else go on for ever."""
+        self._engine.lifecycle.tell(Change(cast("Any", "stop")))
+
+    # --- replies ----------------------------------------------------------------------------------
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
         with contextlib.suppress(ClientDisconnect):
-            path = b"?".join((scope["raw_path"], scope["query_string"])).decode("latin-1")
+            path = b"?".join(filter(None, (scope["raw_path"], scope["query_string"]))).decode("latin-1")
             body = await request.body()
-            reply = await asyncio.to_thread(self._engine.handle, request.method, path, request.headers, body)
-            replied = asyncio.Event()
-            if reply.unfinished is not None:
-                self._start_job(reply.unfinished, replied)
-            try:
-                await _response(reply)(scope, receive, send)
-            finally:
-                replied.set()
+            handle = partial(self._engine.handle, request.method, path, request.headers, body, wait=self._wait)
+            with self._call():
+                try:
+                    reply = await asyncio.to_thread(handle)
+                except _StoppingError:
+                    reply = HUNG_UP
+                if reply.unfinished is not None:
+                    await self._send_and_release(reply, reply.unfinished, scope, receive, send)
+                    return
+            await respond(reply, scope, receive, send)
 
-    def _start_job(self, request_id: str, replied: asyncio.Event) -> None:
-        job = asyncio.create_task(self._finish(request_id, replied))
-        self._jobs.add(job)
-        job.add_done_callback(self._jobs.discard)
+    async def _send_and_release(
+        self, reply: Reply, request_id: str, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """Send the reply of a run that goes on, and let it go on: before that, if it is chosen so."""
+        release = partial(self._engine.release, request_id)
+        choices = self._engine.choices
+        # A stream is a part of its run, and a callback that is delivered by hand may be so at any time.
+        if choices.callbacks_first and choices.callback_delivery == "auto" and isinstance(reply.body, bytes):
+            await asyncio.to_thread(release)
+            await self._told(request_id)
+            await respond(reply, scope, receive, send)
+            return
+        try:
+            await respond(reply, scope, receive, send)
+        finally:
+            await asyncio.to_thread(release)
 
-    async def _finish(self, request_id: str, replied: asyncio.Event) -> None:
-        await replied.wait()
-        callback = await asyncio.to_thread(self._engine.finish, request_id)
-        if callback is not None:
-            await self._delivery.deliver(callback)
+    async def _told(self, request_id: str) -> None:
+        """Wait until a run's callback has been tried, or none is to be expected soon."""
+        # Looked at again and again, because runs change in whichever thread; few servers are to do this at all.
+        while not self._stopping.is_set() and await asyncio.to_thread(self._is_to_tell, request_id):  # noqa: ASYNC110
+            await asyncio.sleep(POLL_SECONDS)
+
+    def _is_to_tell(self, request_id: str) -> bool:
+        with self._engine.store.transaction():
+            run = self._engine.run(request_id)
+            if run is None or run.status in ("paused", "awaiting_approval"):
+                return False
+            if run.callbacks:
+                return not any(callback.attempts for callback in run.callbacks)
+            return not run.ended or any(self._is_to_tell(delegation.request_id) for delegation in run.delegations)
+
+    @contextlib.contextmanager
+    def _call(self) -> Generator[None, None, None]:
+        self._calls += 1
+        try:
+            yield
+        finally:
+            self._calls -= 1
+
+    def _wait(self, seconds: float) -> None:
+        if seconds and self._stopping.wait(seconds):
+            raise _StoppingError
+
+    # --- jobs -------------------------------------------------------------------------------------
+
+    def _notice(self) -> None:
+        """Called in any thread when there are jobs."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed already
+            self._loop.call_soon_threadsafe(self._take_jobs)
+
+    def _take_jobs(self) -> None:
+        lifecycle = self._engine.lifecycle
+        while (job := lifecycle.next_job()) is not None:
+            self._begin(self._do(job))
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        deadline = lifecycle.next_deadline()
+        if deadline is not None:
+            seconds = (deadline - self._engine.clock()).total_seconds()
+            self._timer = self._loop.call_later(max(0.0, seconds), lambda: self._begin(self._expire()))
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _do(self, job: Job) -> None:
+        if job.kind == "run":
+            with contextlib.suppress(_StoppingError):
+                await asyncio.to_thread(self._engine.lifecycle.finish, job.id, wait=self._wait)
+        elif job.kind == "callback":
+            await self._delivery.deliver(job.id)
+        else:
+            await self._delivery.redeliver(job.id)
+
+    async def _expire(self) -> None:
+        await asyncio.to_thread(self._engine.lifecycle.expire)
+        self._take_jobs()  # the clock may be behind the timer: then it was too early
 
     async def _no_jobs(self, seconds: float) -> None:
         with anyio.fail_after(seconds):
-            while self._jobs:
-                await asyncio.wait(self._jobs)
+            while self._calls or self._tasks or not self._engine.lifecycle.idle:
+                if self._tasks:
+                    await asyncio.wait(self._tasks)
+                else:
+                    await asyncio.sleep(POLL_SECONDS)
+
+
+class _StoppingError(Exception):
+    """The server stops while a run takes its time."""
 
 
 class _Uvicorn(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, ready: threading.Event) -> None:
+    def __init__(self, config: uvicorn.Config, *, ready: Callable[[], None], stopping: Callable[[], None]) -> None:
         super().__init__(config)
-        self._ready = ready
+        self._when_ready = ready
+        self._when_stopping = stopping
 
     async def main_loop(self) -> None:
         # From here on, and no earlier, stopping shuts everything down in order.
-        self._ready.set()
+        self._when_ready()
         await super().main_loop()
 
-
-def _response(reply: Reply) -> Response:
-    headers = dict(reply.headers)
-    if isinstance(reply.body, bytes):
-        return Response(reply.body, reply.status, headers)
-    return StreamingResponse(_chunks(reply.body), reply.status, headers)
-
-
-async def _chunks(chunks: Iterable[bytes]) -> AsyncIterator[bytes]:
-    for chunk in chunks:
-        yield chunk
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._when_stopping()
+        await super().shutdown(sockets)
