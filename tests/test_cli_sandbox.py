@@ -19,7 +19,7 @@ from fetch_hive_sdk import BadRequestError, FetchHive, NotFoundError
 from fetch_hive_sdk.cli import news
 from fetch_hive_sdk.cli.news import News
 from fetch_hive_sdk.sandbox import Answer, Sandbox
-from fetch_hive_sdk.sandbox.lifecycle import Change
+from fetch_hive_sdk.sandbox.changes import Change
 
 from .cli_runner import run, serve
 from .faulty_server import FaultyServer, reply
@@ -359,7 +359,7 @@ def test_a_change_that_waits_is_told_once(monkeypatch: pytest.MonkeyPatch) -> No
         looked += 1
         if looked == 1:
             for _ in range(5):
-                self._engine.lifecycle.tell(change)
+                self._engine.tell(change)
         return told_by(self, change)
 
     monkeypatch.setattr(News, "of", of)

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from fetch_hive_sdk.errors import InvalidRequestError
+from fetch_hive_sdk.errors import ConfigurationError, InvalidRequestError
 from fetch_hive_sdk.sandbox import Answer, CallbackAttempt, Sandbox
-from fetch_hive_sdk.sandbox.lifecycle import Change, Job
+from fetch_hive_sdk.sandbox.changes import Change
+from fetch_hive_sdk.sandbox.lifecycle import Job
 
 from .sandbox_requests import (
     BODIES,
@@ -410,3 +411,13 @@ def test_a_listener_that_fails_stops_nothing(sandbox: Sandbox, caplog: pytest.Lo
     assert heard[-1] == Change("refused")
     assert len(caplog.records) == len(heard)
     assert "nobody is there" in caplog.text
+
+
+def test_a_second_server_is_refused() -> None:
+    """While one server does a sandbox's jobs there can be no other; after it, there can."""
+    lifecycle = Sandbox().engine.lifecycle
+    lifecycle.attach(lambda: None)
+    with pytest.raises(ConfigurationError, match="served already"):
+        lifecycle.attach(lambda: None)
+    lifecycle.detach()
+    lifecycle.attach(lambda: None)

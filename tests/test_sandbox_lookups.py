@@ -257,3 +257,10 @@ def test_request_ids_and_uuids_stand_for_each_other() -> None:
     request_id = new_request_id()
     assert request_id_of_uuid(uuid_of_request_id(request_id)) == request_id == request_id_of_uuid(request_id)
     assert uuid_of_request_id("req_mine") == "req_mine"
+
+
+def test_what_browsers_look_for_is_not_listed_as_refused(sandbox: Sandbox) -> None:
+    """A GET outside of the API leaves no trace; a wrong path within it, and a POST anywhere, are listed as refused."""
+    for method, path in [("GET", "/favicon.png"), ("GET", "/v1/prompts"), ("POST", "/prompt/invoke")]:
+        assert sandbox.engine.handle(method, path, {}, b"").status == 404
+    assert [one.request.path for one in sandbox.engine.store.refused()] == ["/prompt/invoke", "/v1/prompts"]

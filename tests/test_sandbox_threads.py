@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from fetch_hive_sdk.sandbox import Answer, BackgroundWorkflow, Sandbox
-from fetch_hive_sdk.sandbox.lifecycle import Change
+from fetch_hive_sdk.sandbox.changes import Change
 
 from .sandbox_requests import AGENT, BODIES, DELIVERED, URL, WORKFLOW, ask, go_on, read, told
 

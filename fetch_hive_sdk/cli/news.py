@@ -10,8 +10,8 @@ from .terminal import clock_time, one_line, seconds, styled
 
 if TYPE_CHECKING:
     from ..sandbox import Callback, CallbackAttempt, Run
+    from ..sandbox.changes import Change
     from ..sandbox.engine import Engine
-    from ..sandbox.lifecycle import Change
     from ..sandbox.runs import Refused
 
 __all__ = ["News"]

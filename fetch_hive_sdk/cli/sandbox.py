@@ -19,7 +19,7 @@ from .terminal import note, say, say_json, styled
 
 if TYPE_CHECKING:
     from ..sandbox import Sandbox, SandboxServer
-    from ..sandbox.lifecycle import Change
+    from ..sandbox.changes import Change
 
 __all__ = ["Plan", "sandbox"]
 

@@ -14,13 +14,14 @@ from urllib.parse import parse_qs, urlencode
 from ..errors import ConfigurationError
 from .answers import Answer
 from .catalog import daily_limit_body, error_catalog
+from .changes import Change, Listeners
 from .checks import auto_approve_refused, check, check_inputs, check_trigger, read_object
 from .choices import Choices
 from .chunks import Chunk, Pause
 from .deployments import Deployments
 from .faults import FAULT_HEADER, Fault, Faults, fault_of
 from .ids import WORKSPACE_ID, request_id_of_uuid
-from .lifecycle import Change, Lifecycle, Via, Wait, no_wait
+from .lifecycle import Lifecycle, Via, Wait, no_wait
 from .refusals import Refusal, error_body
 from .replies import (
     agent_body,
@@ -105,6 +106,9 @@ class Engine:
                 seed = secrets.token_bytes(32)
                 store.set_value(_SEED, seed)
         self._seed = seed
+        self._listeners = Listeners()
+        self.subscribe = self._listeners.subscribe
+        self.tell = self._listeners.tell
         self.lifecycle = Lifecycle(
             store,
             self.deployments,
@@ -112,6 +116,7 @@ class Engine:
             clock=clock,
             new_request_id=new_request_id,
             secret=self.secret,
+            tell=self.tell,
             places=PLANS[plan] if plan else None,
         )
 
@@ -202,10 +207,6 @@ class Engine:
     def redeliver(self, callback_id: str) -> Callback:
         """Have a callback delivered once more; see `Lifecycle.redeliver`."""
         return self.lifecycle.redeliver(callback_id)
-
-    def subscribe(self, listener: Callable[[Change], None]) -> Callable[[], None]:
-        """Call a listener after each change; see `Lifecycle.subscribe`."""
-        return self.lifecycle.subscribe(listener)
 
     # --- invokes and triggers ---------------------------------------------------------------------
 
@@ -443,8 +444,10 @@ class Engine:
         return replace(reply, headers={**reply.headers, **refusal.headers})
 
     def _log_refusal(self, http: HttpRequest, status: int, error: str, code: str | None) -> None:
+        if http.method == "GET" and not http.path.startswith("/v1/"):  # a browser looks for an icon, or the like
+            return
         self.store.add_refused(Refused(at=self.clock(), request=http, status=status, error=error, error_code=code))
-        self.lifecycle.tell(Change("refused"))
+        self.tell(Change("refused"))
 
     def _error(self, status: int, text: str, code: str | None) -> Reply:
         return _json_reply(status, error_body(text, code, error_only=self.choices.error_only))

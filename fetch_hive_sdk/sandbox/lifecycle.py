@@ -16,30 +16,33 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from threading import Lock
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
-from ..logs import logger
-from .answers import Answer, BackgroundWorkflow, ToolCall, count_usage
+from ..errors import ConfigurationError
+from .agent_work import approval_of, delegation_of, may_delegate, workflow_of
+from .answers import Answer, count_usage
 from .catalog import CONCURRENCY_LIMIT
+from .changes import Change, Listener
 from .choices import Choices
 from .deployments import Deployments, HumanInTheLoop
-from .ids import new_uuid
 from .refusals import Refusal
-from .replies import delegation_body, needs_approval, summary_of
+from .replies import delegation_body, needs_approval
 from .runs import Approval, Callback, CallbackAttempt, Delegation, HumanStep, Kind, Moment, Reply, Run, Status
 from .signing import ending, signed_callback
 from .store import RunFilter, Store
 from .wire import json_text
 
-__all__ = ["Change", "Job", "Lifecycle", "Via", "Wait", "no_wait"]
+__all__ = ["CANCELLED", "STOPPED", "TIMED_OUT", "Job", "Lifecycle", "Via", "Wait", "no_wait"]
 
 Wait = Callable[[float], None]
 MakeReply = Callable[[Run, Answer], Reply]
 Via = Literal["api", "dashboard"]
 
 DELEGATION_EVENT = "agent.delegation.completed"
+# What the errors of such runs say.
+CANCELLED = "The run was cancelled"
 STOPPED = "The sandbox was stopped while this ran"
+TIMED_OUT = "Nobody chose in time"
 
 
 def no_wait(_seconds: float) -> None:
@@ -52,14 +55,6 @@ class Job:
 
     kind: Literal["run", "callback", "redelivery"]
     id: str
-
-
-@dataclass(frozen=True)
-class Change:
-    """Something was recorded: of a run, of one of its callbacks, or a refused request (without a run)."""
-
-    kind: Literal["run", "callback", "refused", "reset"]
-    request_id: str | None = None
 
 
 class Lifecycle:
@@ -75,6 +70,7 @@ class Lifecycle:
         clock: Tells the time, with a time zone.
         new_request_id: Makes a new request id each time.
         secret: Tells the webhook secret of a deployment or agent.
+        tell: Tells of a change.
         places: How many workflows may run at once; None: any number.
     """
 
@@ -87,6 +83,7 @@ class Lifecycle:
         clock: Callable[[], datetime],
         new_request_id: Callable[[], str],
         secret: Callable[[Kind, str], str],
+        tell: Listener,
         places: int | None,
     ) -> None:
         self._store = store
@@ -95,6 +92,7 @@ class Lifecycle:
         self._clock = clock
         self._new_request_id = new_request_id
         self._secret = secret
+        self._tell = tell
         self._places = places
         self._jobs: deque[Job] = deque()
         self._queue: deque[str] = deque()
@@ -102,8 +100,6 @@ class Lifecycle:
         self._under_way: set[str] = set()
         self._changes: deque[Change] = deque()
         self._server: Callable[[], None] | None = None
-        self._listeners: dict[object, Callable[[Change], None]] = {}
-        self._listening = Lock()
         self._recover()
 
     # --- runs -------------------------------------------------------------------------------------
@@ -235,7 +231,7 @@ class Lifecycle:
                 raise Refusal("Request not found", status=404, code=None)
             if run.ended:
                 raise Refusal("The run has already ended", status=409, code=None)
-            cancelled = self._end(run, Answer(error="The run was cancelled"), status="cancelled")
+            cancelled = self._end(run, Answer(error=CANCELLED), status="cancelled")
             for approval in run.approvals:
                 if approval.status == "pending":
                     self._store.save_approval(replace(approval, status="denied", decided_at=cancelled.ended_at))
@@ -274,8 +270,14 @@ class Lifecycle:
     # --- jobs -------------------------------------------------------------------------------------
 
     def attach(self, notify: Callable[[], None]) -> None:
-        """Have a server do the jobs: `notify` is called, in any thread, when there are some."""
+        """Have a server do the jobs: `notify` is called, in any thread, when there are some.
+
+        Raises:
+            ConfigurationError: A server does them already.
+        """
         with self._store.transaction():
+            if self._server is not None:
+                raise ConfigurationError("This sandbox is served already.", hint="Use the server that runs.")
             self._server = notify
             if self._choices.callback_delivery == "auto":
                 self._jobs.extend(Job("callback", callback.id) for callback in self._store.pending_callbacks())
@@ -348,32 +350,6 @@ class Lifecycle:
             if run is not None:
                 self._record(run, what)
         self._go_on()
-
-    # --- who wants to know ------------------------------------------------------------------------
-
-    def subscribe(self, listener: Callable[[Change], None]) -> Callable[[], None]:
-        """Call a listener after each change, in any thread. What it raises is logged, and stops nothing.
-
-        Returns:
-            What ends that.
-        """
-        key = object()
-        with self._listening:
-            self._listeners = {**self._listeners, key: listener}
-
-        def unsubscribe() -> None:
-            with self._listening:
-                self._listeners = {known: one for known, one in self._listeners.items() if known is not key}
-
-        return unsubscribe
-
-    def tell(self, change: Change) -> None:
-        """Tell the listeners of a change."""
-        for listener in self._listeners.values():
-            try:
-                listener(change)
-            except Exception:
-                logger.exception("A listener of the sandbox failed")
 
     def forget(self) -> None:
         """Forget all runs, and what was still to be done for them."""
@@ -475,9 +451,9 @@ class Lifecycle:
         assert run is not None and run.human_step is not None  # noqa: PT018 - whatever ends the pause drops its deadline
         step = replace(run.human_step, chosen_at=now)
         if step.on_timeout == "fail":
-            self._end(replace(run, human_step=step), Answer(error="Nobody chose in time"))
+            self._end(replace(run, human_step=step), Answer(error=TIMED_OUT))
         else:
-            self._requeue(run, "Nobody chose in time", human_step=step)
+            self._requeue(run, TIMED_OUT, human_step=step)
 
     def _requeue(self, run: Run, what: str, **changes: Any) -> Run:
         """Let a run that was paused wait for a place again."""
@@ -544,28 +520,15 @@ class Lifecycle:
             return False
         calls = [call for call in answer.tool_calls if needs_approval(run, call)]
         for call in calls:
-            self._store.add_approval(self._approval(run, call))
+            self._store.add_approval(approval_of(run, call, at=self._clock()))
         return bool(calls)
-
-    def _approval(self, run: Run, call: ToolCall) -> Approval:
-        given: Any = call.get("tool_input", {})
-        return Approval(
-            id=new_uuid(),
-            request_id=run.request_id,
-            agent=run.name,
-            tool_name=call["tool_name"],
-            summary=summary_of(call),
-            arguments=cast("dict[str, Any]", given) if isinstance(given, dict) else {"input": given},
-            destructive=call.get("destructive", False),
-            created_at=self._clock(),
-        )
 
     def _start_background(self, run: Run, answer: Answer) -> Answer:
         """Start an agent's workflows: in the background, or to their end where the request wants no background."""
         calls = list(answer.tool_calls)
         for number, workflow in enumerate(answer.background, 1):
-            child = self._child(run, workflow)
-            if self._in_background(run):
+            child = workflow_of(run, workflow, request_id=self._new_request_id(), at=self._clock())
+            if may_delegate(run):
                 self._delegate(run, child, tool_call_id=f"workflow_{number}")
             else:
                 given = {"deployment": child.deployment, "inputs": dict(child.inputs)}
@@ -573,35 +536,8 @@ class Lifecycle:
                 calls.append({"tool_name": "run_workflow", "tool_input": given, "observation": observed})
         return replace(answer, tool_calls=calls)
 
-    def _child(self, run: Run, workflow: BackgroundWorkflow) -> Run:
-        return Run(
-            kind="workflow",
-            request_id=self._new_request_id(),
-            trigger="delegation",
-            deployment=workflow["deployment"],
-            variant=workflow.get("variant", "default"),
-            inputs=workflow.get("inputs") or {},
-            metadata=run.metadata,
-            user=run.user,
-            request={"deployment": workflow["deployment"], "inputs": workflow.get("inputs") or {}},
-            started_at=self._clock(),
-        )
-
-    def _in_background(self, run: Run) -> bool:
-        options: dict[str, Any] = run.request.get("async") or {}
-        allowed = options.get("allow_background")
-        return bool(run.thread_id or options.get("callback_url")) if allowed is None else allowed
-
     def _delegate(self, run: Run, child: Run, *, tool_call_id: str) -> None:
-        delegation = Delegation(
-            id=new_uuid(),
-            parent_request_id=run.request_id,
-            request_id=child.request_id,
-            thread_id=run.thread_id,
-            tool_call_id=tool_call_id,
-            name=child.name,
-            created_at=self._clock(),
-        )
+        delegation = delegation_of(run, child, tool_call_id=tool_call_id)
         with self._store.transaction():
             if not self._runs(run):
                 return
@@ -715,7 +651,7 @@ class Lifecycle:
             server()
         with suppress(IndexError):
             while True:
-                self.tell(self._changes.popleft())
+                self._tell(self._changes.popleft())
 
 
 def _streams(run: Run) -> bool:

@@ -421,7 +421,8 @@ class Sandbox:
             port: Port to listen on. Default 0: one that is free.
 
         Raises:
-            ConfigurationError: On entering, if `host` is no loopback address and the sandbox has no `api_key`.
+            ConfigurationError: On entering, if `host` is no loopback address and the sandbox has no `api_key`, or
+                if it is served already.
             ImportError: On entering, if the extra `fetch-hive-sdk[sandbox]` is not installed.
             OSError: On entering, if the address cannot be listened on.
         """

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Coroutine, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import anyio
 import uvicorn
@@ -19,10 +19,11 @@ from starlette.routing import Mount
 from starlette.types import Receive, Scope, Send
 
 from . import dashboard
+from .changes import Change
 from .chunks import Cut
 from .delivery import Delivery
 from .engine import Engine
-from .lifecycle import Change, Job
+from .lifecycle import Job
 from .respond import Connection, respond
 from .runs import Reply
 
@@ -136,7 +137,7 @@ class WebServer:
 
     def _end_pages(self) -> None:
         """Let the events end that pages of the dashboard read, which else go on for ever."""
-        self._engine.lifecycle.tell(Change(cast("Any", "stop")))
+        self._engine.tell(Change("stop"))
 
     # --- replies ----------------------------------------------------------------------------------
 
