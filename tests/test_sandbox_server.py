@@ -801,7 +801,7 @@ def test_a_plan_queues_and_refuses() -> None:
     assert all(reply.json()["webhook_secret"] for reply in replies)
     assert (refused.status_code, queued) == (429, "queued")
     assert refused.json()["error"] == "You've reached your concurrency limit. Try again later or use async mode."
-    assert hook.outputs == ["true", "short"]
+    assert sorted(hook.outputs) == ["short", "true"]  # whose callback is there first is open
 
 
 def test_a_place_that_a_direct_call_had_goes_to_the_queue() -> None:
