@@ -113,6 +113,32 @@ def test_without_typer_one_line_says_what_to_install(
     assert "The command line needs: pip install 'fetch-hive-sdk[cli]'\n" == capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", ["sandbox", "listen"])
+def test_without_typer_a_command_that_serves_names_its_own_extra(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nobody installs one extra only to be told that the command needs another."""
+    monkeypatch.setattr("fetch_hive_sdk.cli.find_spec", lambda name: None)
+
+    assert 3 == cli_runner.exit_code_of(lambda: main([command]))
+    assert "The command line needs: pip install 'fetch-hive-sdk[sandbox]'\n" == capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("http://user:pass@host:1/a", "http://…@host:1/a"),
+        ("http://token@host", "http://…@host"),
+        ("user:pass@proxy:3128", "…@proxy:3128"),
+        ("http://a:b@c@host/", "http://…@host/"),
+        ("http://host/a@b?c=d@e", "http://host/a@b?c=d@e"),
+    ],
+)
+def test_a_url_is_shown_without_its_password(url: str, shown: str) -> None:
+    """What is written on the screen or into a log has no password in it."""
+    assert shown == terminal.without_password(url)
+
+
 def test_the_entry_point_does_not_need_typer() -> None:
     """The module of the entry point loads without typer, so that its line can be read at all."""
     code = "import sys; sys.modules['typer'] = None\nimport fetch_hive_sdk.cli as cli; cli.find_spec = lambda _: None"

@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
+import typer
 
 from fetch_hive_sdk import SIGNATURE_HEADER, CallbackVerifier, FetchHive
 from fetch_hive_sdk.cli import arguments, forwarding, receiver
@@ -105,6 +106,28 @@ def test_any_of_several_secrets() -> None:
         assert 204 == post(url).status_code
 
     assert 0 == listened("--secret", "whsec_other", "--secret", SECRET, visit=visit)
+
+
+def test_on_another_address_it_warns(capsys: pytest.CaptureFixture[str]) -> None:
+    """Where others can reach it, it says so."""
+    assert 0 == serve("listen", "--port", "0", "--host", "0.0.0.0", "--secret", "s", visit=lambda ready, lines: None)
+
+    assert "Warning: It listens on 0.0.0.0: others on the network can reach it\n" == capsys.readouterr().err
+
+
+def test_a_password_in_a_url_is_not_shown(body: str) -> None:
+    """Where it was posted to, or will be, is said without the password in the URL."""
+    ended = run("send-callback", "--to", "http://user:hidden@127.0.0.1:1/", "--body", body, "--secret", "s")
+    assert 5 == ended.exit_code
+    assert "http://…@127.0.0.1:1/ gave no answer" in ended.err
+
+    said: list[str] = []
+
+    def visit(ready: str, lines: Iterator[str]) -> None:
+        said.append(next(lines))
+
+    assert 0 == serve("listen", "--port", "0", "--secret", "s", "--forward-to", "http://u:hidden@h/", visit=visit)
+    assert ["Forwarding to http://…@h/\n"] == said
 
 
 def test_without_checking(capsys: pytest.CaptureFixture[str]) -> None:
@@ -362,6 +385,23 @@ def test_what_cannot_be_used(command: str, body: str) -> None:
 
 
 # --- verify ---------------------------------------------------------------------------------------------
+
+
+def test_an_empty_secret_is_a_mistake(body: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--secret "$NOT_SET"` says that it is empty, whatever the environment holds."""
+    monkeypatch.setenv("FETCH_HIVE_WEBHOOK_SECRET", "whsec_for_tests")
+    ended = run("verify", "--body", body, "--signature", "00", "--secret", "")
+
+    assert 2 == ended.exit_code
+    assert "Invalid value for --secret: it is empty." in ended.err
+
+
+def test_standard_input_that_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a standard input there is a line about it, and no traceback."""
+    monkeypatch.setattr("sys.stdin", None)
+
+    with pytest.raises(typer.BadParameter, match="standard input is closed"):
+        arguments.read_bytes("-", "--body")
 
 
 def test_a_valid_signature(body: str) -> None:

@@ -220,7 +220,7 @@ def test_a_base_url_without_its_version(service: Service) -> None:
     service.catalog = (404, b"")
     found = doctor("--base-url", service.url.removesuffix("/v1"))
 
-    assert {"base url": "warn", "service": "fail"} == outcomes(found)
+    assert {"base url": "warn", "service": "fail", "authentication": "skip"} == outcomes(found)
     assert "/error_codes answered 404" in found["service"].found
 
 
@@ -250,6 +250,8 @@ def test_a_proxy_in_effect(service: Service, monkeypatch: pytest.MonkeyPatch) ->
     found = doctor("--base-url", "http://localhost:9/v1")
 
     assert "http://…@127.0.0.1:1" == found["proxy"].found
+    assert "warn" == found["proxy"].outcome
+    assert "put localhost into NO_PROXY" in found["proxy"].mend
     assert "left to the proxy" == found["dns"].found
     assert "fail" == found["service"].outcome
     assert "hunter2" not in str(found)
@@ -294,6 +296,13 @@ def test_nobody_answers(service: Service) -> None:
     assert "fetch-hive sandbox" in found["service"].mend
 
 
+def test_https_where_http_is_spoken(service: Service) -> None:
+    """A server that speaks no TLS is there: starting it is not what is missing."""
+    found = doctor("--base-url", service.url.replace("http:", "https:"))
+
+    assert "begins with http://" in found["service"].mend
+
+
 def test_a_service_that_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
     """A service that accepts and says nothing is given up after a while."""
     import socket
@@ -320,7 +329,7 @@ def test_something_else_answers(status: int, body: bytes, told: str, service: Se
     service.headers = {"Location": "https://login.test/"}
     found = doctor()
 
-    assert {"service": "fail"} == outcomes(found)
+    assert {"service": "fail", "authentication": "skip"} == outcomes(found)
     assert told in found["service"].mend
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import typer
 
 from fetch_hive_sdk import FetchHive
 from fetch_hive_sdk.sandbox import Answer, Choices, Run, Sandbox
@@ -146,6 +148,25 @@ def test_arguments_that_the_sdk_refuses(service: Sandbox) -> None:
     assert (2, "") == (ended.exit_code, ended.out)
     assert "deployment: it is empty." in ended.err
     assert [] == service.runs
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "nan"])
+@pytest.mark.parametrize("kind", ["prompt", "workflow"])
+def test_a_timeout_that_is_none(kind: str, seconds: str, service: Sandbox) -> None:
+    """A timeout that is not above 0 is wrong usage."""
+    ended = invoke(kind, "x", "--timeout", seconds)
+
+    assert (2, "") == (ended.exit_code, ended.out)
+    assert "'--timeout'" in ended.err
+    assert [] == service.runs
+
+
+def test_an_empty_key_is_a_mistake(service: Sandbox) -> None:
+    """`--api-key "$NOT_SET"` says that it is empty, and takes no other key."""
+    ended = invoke("prompt", "x", "--api-key", "")
+
+    assert (2, "") == (ended.exit_code, ended.out)
+    assert "Invalid value for --api-key: it is empty." in ended.err
 
 
 def test_nobody_answers(faulty: FaultyServer) -> None:
@@ -300,6 +321,7 @@ def test_what_is_said_about_a_reply(faulty: FaultyServer) -> None:
         "artifact: a.pdf https://files.test/a.pdf",
         "waits for approval: mail: to Ann (a1) https://app.test/a1",
         "waits for approval: mail: to Bob (a2)",
+        "Decide it in the dashboard, or in the sandbox's run log; the run then goes on by itself.",
         "denied: shell",
         "in the background: workflow d1",
         "req_1",
@@ -414,3 +436,48 @@ def test_progress_gives_way_to_the_answer(service: Sandbox, monkeypatch: pytest.
     invoke("prompt", "classifier", "--variant", "default", "--stream")
 
     assert ["stop", "billing"] == order[:2]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["prompt", "classifier", "--variant", "default"],
+        ["prompt", "classifier", "--variant", "default", "--json"],
+        ["workflow", "brief", "--variant", "default"],
+    ],
+)
+def test_a_full_disk_takes_no_run_away(service: Sandbox, command: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the output cannot be written, one line says so and another which run it was; no traceback."""
+
+    def echo(text: str, *, err: bool = False, nl: bool = True) -> None:
+        if not err:
+            raise OSError(28, "No space left on device")
+        click_echo(text, err=True, nl=nl)
+
+    click_echo = typer.echo
+    monkeypatch.setattr(typer, "echo", echo)
+    ended = invoke(*command)
+    assert ended.exit_code == 3
+    assert ended.err.splitlines() == [
+        f"The run is {only_run(service).request_id}.",
+        "Error: The output cannot be written: No space left on device.",
+    ]
+
+
+def test_an_answer_without_a_text_prints_no_empty_line(service: Sandbox) -> None:
+    """An agent that waits for an approval has no text yet: standard output stays empty."""
+    mail = {"tool_name": "mail", "needs_approval": True}
+    service.agent("helper", reply=Answer("Sent.", tool_calls=[mail]))
+    ended = invoke("agent", "helper", "Write to Ann")
+    assert (ended.exit_code, ended.out) == (0, "")
+    assert ended.err.startswith("waits for approval: mail")
+
+
+def test_a_reader_that_has_enough_is_no_error(service: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the output is closed, as by `head`, the program ends without a word about it."""
+
+    def echo(text: str, *, err: bool = False, nl: bool = True) -> None:
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    monkeypatch.setattr(typer, "echo", echo)
+    assert invoke("prompt", "classifier", "--variant", "default").err == ""

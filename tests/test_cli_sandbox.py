@@ -112,8 +112,17 @@ def test_a_key_of_ones_own_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None
             said.append(next(lines))
 
     assert 0 == serve("sandbox", "--port", "0", "--api-key", "fhk_my_other", visit=read)
-    assert "  export FETCH_HIVE_API_KEY='the key you passed'\n" in said
+    assert "  FETCH_HIVE_API_KEY is the key you gave it\n" in said
     assert "fhk_my" not in "".join(said)
+
+
+@pytest.mark.parametrize("key", ["", " "])
+def test_an_empty_key_does_not_mean_any(key: str) -> None:
+    """`--api-key "$NOT_SET"` does not start a sandbox that accepts every key."""
+    ended = run("sandbox", "--port", "0", "--api-key", key)
+
+    assert (2, "") == (ended.exit_code, ended.out)
+    assert "Invalid value for --api-key: it is empty." in ended.err
 
 
 def test_the_service_key_is_not_the_sandbox_key(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -125,7 +125,19 @@ def test_a_denied_call_is_not_made(sandbox: Sandbox) -> None:
     ended = sandbox.decide(sandbox.approvals[0].id, "deny")
     data = look_up(sandbox, f"/public/requests/{ended.request_id}")["data"]
     assert (data["response"], data["tool_calls"]) == ("I could not write.", [])
-    assert [call["tool_name"] for call in data["denied_tool_calls"]] == ["send_mail", "buy"]
+    assert data["denied_tool_calls"] == [
+        {"tool_name": "buy", "reason": "policy_deny"},
+        {"tool_name": "send_mail", "approval_id": ended.approvals[0].id},
+    ]
+
+
+def test_files_are_not_made_before_the_approval(sandbox: Sandbox) -> None:
+    """While an agent waits for an approval its reply has no files yet; afterwards the look-up has them."""
+    answers(sandbox, MAIL, artifacts=[{"file_url": "https://files.test/a.pdf"}])
+    assert invoke(sandbox, "agent")["artifacts"] == []
+    ended = sandbox.decide(sandbox.approvals[0].id, "allow_once")
+    data = look_up(sandbox, f"/public/requests/{ended.request_id}")["data"]
+    assert data["artifacts"] == [{"file_url": "https://files.test/a.pdf"}]
 
 
 def test_without_another_text_a_denial_leaves_the_answer(sandbox: Sandbox) -> None:

@@ -218,9 +218,9 @@ def test_a_request_without_a_key_is_refused(sandbox: Sandbox, headers: dict[str,
 
 def test_a_sandbox_with_a_key_accepts_that_one_only() -> None:
     """A sandbox given a key refuses every other one; the header's name and scheme may be in any case."""
-    sandbox = Sandbox(api_key="fhk_clé")
+    sandbox = Sandbox(api_key="fhk_key")
     assert ask(sandbox, "prompt", PROMPT).status == 401
-    assert ask(sandbox, "prompt", PROMPT, headers={"AUTHORIZATION": "bearer fhk_clé"}).status == 200
+    assert ask(sandbox, "prompt", PROMPT, headers={"AUTHORIZATION": "bearer fhk_key"}).status == 200
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,10 @@ def accepted_callback_urls(sandbox: Sandbox) -> object:
     return [ask(sandbox, "workflow", body).status == 202 for body in bodies]
 
 
+def status_of_a_large_body(sandbox: Sandbox) -> object:
+    return ask(sandbox, "prompt", {**PROMPT, "user": "x" * 2_000}).status
+
+
 def status_of_an_unknown_agent(sandbox: Sandbox) -> object:
     return ask(Sandbox(strict=True, choices=sandbox.engine.choices), "agent", AGENT).status
 
@@ -166,12 +170,13 @@ SWITCHES: list[tuple[str, Show, object, object, object]] = [
         [["error", "message", "error_code"]] * 3,
         [["error"]] * 3,
     ),
-    ("callback_status", status_of_what_is_called_back, 200, [202, 202], [200, 200]),
+    ("callback_status", status_of_what_is_called_back, 200, [202, 202], [200, 202]),
     ("failed_workflow", failed_workflow, "state", (422, None, "no"), (200, "failed", "no")),
     ("failed_workflow_status", failed_workflow, 500, (422, None, "no"), (500, None, "no")),
     ("done_after_error", end_of_a_failed_stream, True, ["error"], ["error", "[DONE]"]),
     ("http_callbacks", accepted_callback_urls, "any", [True, True, False], [True, True, True]),
     ("http_callbacks", accepted_callback_urls, "never", [True, True, False], [True, False, False]),
+    ("max_body", status_of_a_large_body, 1_000, 200, 413),
     ("unknown_status", status_of_an_unknown_agent, 422, 404, 422),
     ("missing_inputs", missing_inputs, "refuse", None, "Missing required input: days"),
     ("webhook_body", webhook_body_without_inputs, "refuse", (202, None), (400, "Missing required field: inputs")),
@@ -216,7 +221,7 @@ def test_a_switch_changes_what_it_names(
 
 def test_a_429_may_say_when_to_come_again() -> None:
     """By choice the 429 over the plan's limit has a `Retry-After` header, which is not there by default."""
-    for seconds, header in ((None, None), (2.5, "2.5"), (30, "30")):
+    for seconds, header in ((None, None), (2.5, "2.5"), (30, "30"), (1_234_567, "1234567")):
         sandbox = Sandbox(plan="lite", choices=Choices(retry_after=seconds))
         ask(sandbox, "workflow", DELIVERED)
         reply = ask(sandbox, "workflow", WORKFLOW)
@@ -269,7 +274,16 @@ def test_every_switch_is_shown() -> None:
     assert {field.name for field in fields(Choices)} == shown | by_the_server
 
 
-@pytest.mark.parametrize("options", [{"signature": "md5"}, {"callback_timeout": 0}, {"retries": 3}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"signature": "md5"},
+        {"callback_timeout": 0},
+        {"retries": 3},
+        {"callback_status": 101},
+        {"callback_status": 204},
+    ],
+)
 def test_a_wrong_choice_is_told_at_once(options: dict[str, Any]) -> None:
     """A choice that does not exist, or a value it does not allow, is refused."""
     with pytest.raises(ValueError, match=next(iter(options))):

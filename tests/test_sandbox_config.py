@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import fields
@@ -424,3 +425,32 @@ def test_a_file_that_cannot_be_read_is_told(write: Write, tmp_path: Path) -> Non
     (tmp_path / "sandbox.toml").write_bytes(b'plan = "\xff"')
     with pytest.raises(ConfigurationError, match=r"sandbox\.toml is not TOML: 'utf-8' codec"):
         load(str(tmp_path / "sandbox.toml"))
+
+
+def test_a_byte_order_mark_is_no_mistake(write: Write) -> None:
+    """A file as some editors on Windows write it, with a mark before its first line, is read like any."""
+    assert load(write("\ufefflenient = true")).options == {"lenient": True}
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('strict = "yes"', "strict: "),
+        ("lenient = 1", "lenient: "),
+        ('[[agent]]\nname = "a"\n[[agent]]\nname = "a"', "agent 'a' is there twice"),
+        (
+            '[[workflow]]\nname = "w"\nvariant = "b"\n[[workflow]]\nname = "w"\nvariant = "b"',
+            "workflow 'w' is there twice; variants have to differ",
+        ),
+    ],
+)
+def test_what_would_be_taken_in_silence_is_told(write: Write, text: str, told: str) -> None:
+    """Neither a word where true or false belongs, nor a second table for one deployment, is taken as it comes."""
+    with pytest.raises(ConfigurationError, match=re.escape(told)):
+        load(write(text))
+
+
+def test_variants_of_one_deployment_are_tables_of_their_own(write: Write) -> None:
+    """A deployment may be there for each variant, and once for all others."""
+    text = '[[prompt]]\nname = "p"\n[[prompt]]\nname = "p"\nvariant = "b"\n[[workflow]]\nname = "p"'
+    assert len(Sandbox.from_config(write(text)).engine.deployments.all()) == 3

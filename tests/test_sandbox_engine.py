@@ -360,7 +360,18 @@ def test_repr_tells_no_secret() -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"api_key": ""}, {"deliver_to": "example.com"}, {"choices": "hex"}, {"plan": "huge"}, {"daily_limit": -1}],
+    [
+        {"api_key": ""},
+        {"api_key": "fhk_clé"},
+        {"api_key": "fhk a"},
+        {"deliver_to": "example.com"},
+        {"deliver_to": ["http://example.com/hook"]},
+        {"deliver_to": ["example.com:80"]},
+        {"deliver_to": [""]},
+        {"choices": "hex"},
+        {"plan": "huge"},
+        {"daily_limit": -1},
+    ],
 )
 def test_wrong_options_are_told_at_once(options: dict[str, Any]) -> None:
     """An empty key, a text where a list of hosts belongs, and what cannot be, are configuration errors."""
@@ -372,6 +383,40 @@ def test_an_empty_webhook_secret_is_refused() -> None:
     """A deployment cannot be given an empty secret, with which anybody could sign."""
     with pytest.raises(ConfigurationError, match="secret is empty"):
         Sandbox().workflow("w", reply="x", secret="")
+
+
+@pytest.mark.parametrize("secret", ["whsec_from_a_file\n", " ", "\ud800"])
+def test_a_webhook_secret_that_signs_nothing_is_refused(secret: str) -> None:
+    """A secret that no verifier takes is refused when it is given, not when a run ends and is to be told."""
+    sandbox = Sandbox()
+    for register in (sandbox.workflow, sandbox.agent, sandbox.hive_agent):
+        with pytest.raises(ConfigurationError, match="secret"):
+            register("w", reply="x", secret=secret)
+    assert go_on(sandbox, ask(sandbox, "workflow", {**DELIVERED, "deployment": "w"})).status == "completed"
+
+
+class WordlessError(Exception):
+    """Cannot say what it is."""
+
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
+@pytest.mark.parametrize(
+    ("raised", "said"),
+    [(WordlessError(), "WordlessError"), (SystemExit(2), "SystemExit: 2"), (SystemExit("bye"), "SystemExit: bye")],
+)
+def test_whatever_a_function_raises_ends_its_run_alone(raised: BaseException, said: str) -> None:
+    """A function that exits, or raises what has no text, fails its run; others go on."""
+
+    def reply(_inputs: object) -> str:
+        raise raised
+
+    sandbox = Sandbox()
+    sandbox.workflow("research-brief", reply=reply)
+    run = go_on(sandbox, ask(sandbox, "workflow", DELIVERED))
+    assert (run.status, run.answer and run.answer.error) == ("failed", said)
+    assert invoke(sandbox, "prompt")["response"]
 
 
 @pytest.mark.parametrize(
@@ -435,8 +480,6 @@ def test_the_registered_deployments_are_listed(sandbox: Sandbox) -> None:
         ("workflow", "brief", None, {}, human, False),
         ("workflow", "brief", "b", {"topic": "text", "days": "number"}, None, True),
     ]
-    assert sandbox.engine.deployments.knows("prompt", "classifier")
-    assert not sandbox.engine.deployments.knows("workflow", "classifier")
 
 
 def test_human_in_the_loop_may_be_just_true(sandbox: Sandbox) -> None:

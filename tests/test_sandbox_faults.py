@@ -189,6 +189,7 @@ def test_words_of_ones_own() -> None:
     ("fault", "headers", "body"),
     [
         ("503, retry_after=2", {**JSON, "Retry-After": "2"}, None),
+        ("503, retry_after=1234567", {**JSON, "Retry-After": "1234567"}, None),
         ("too_many_requests, retry_after=0.5", {**JSON, "Retry-After": "0.5"}, None),
         ("503, body=[1]", JSON, b"[1]"),
         ("503, body=sorry", JSON, b"sorry"),

@@ -180,7 +180,7 @@ def test_seconds_pass_where_a_run_has_a_duration(sandbox: Sandbox) -> None:
     assert (waited, statuses(sandbox)) == ([2.5, 2.5], ["completed", "completed"])
 
 
-class Stopped(Exception):
+class Stopped(BaseException):
     """The server stops while a run takes its time."""
 
 
@@ -421,3 +421,49 @@ def test_a_second_server_is_refused() -> None:
         lifecycle.attach(lambda: None)
     lifecycle.detach()
     lifecycle.attach(lambda: None)
+
+
+def test_a_run_that_cannot_be_ended_fails_with_the_reason(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error of the sandbox itself fails the run that met it, and no other."""
+    accepted = ask(sandbox, "workflow", DELIVERED)
+    answers = iter([RuntimeError("out of words")])
+
+    def count(*_given: object, **_more: object) -> dict[str, int]:
+        for failure in answers:
+            raise failure
+        return {"total_tokens": 1}
+
+    monkeypatch.setattr("fetch_hive_sdk.sandbox.lifecycle.count_usage", count)
+    sandbox.engine.release(accepted.unfinished or "")
+    with pytest.raises(RuntimeError, match="out of words"):
+        sandbox.engine.settle()
+    go_on(sandbox, ask(sandbox, "workflow", DELIVERED))
+    assert [(run.status, run.answer and run.answer.error) for run in sandbox.runs] == [
+        ("failed", "The sandbox failed: out of words"),
+        ("completed", None),
+    ]
+
+
+def test_a_direct_run_that_meets_an_error_of_the_sandbox_fails_with_the_reason(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A direct run that the sandbox itself cannot end is marked failed, and does not stay under way."""
+
+    def fail(*_given: object, **_more: object) -> dict[str, int]:
+        raise RuntimeError("out of words")
+
+    monkeypatch.setattr("fetch_hive_sdk.sandbox.lifecycle.count_usage", fail)
+    with pytest.raises(RuntimeError, match="out of words"):
+        ask(sandbox, "prompt", PROMPT)
+    [run] = sandbox.runs
+    assert (run.status, run.answer and run.answer.error) == ("failed", "The sandbox failed: out of words")
+
+
+def test_an_async_reply_is_refused_at_once(sandbox: Sandbox) -> None:
+    """An async function cannot be a reply, and the error says what can."""
+
+    async def reply(inputs: dict[str, Any]) -> str:
+        return "never"
+
+    with pytest.raises(ConfigurationError, match=r"reply of 'brief': an async function .* Pass a plain function"):
+        sandbox.workflow("brief", reply=reply)

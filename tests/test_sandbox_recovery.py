@@ -251,3 +251,32 @@ def test_metadata_and_odd_text_outlive_the_process(start: Start) -> None:
         {"\ud800": 12345678901234567890},
     )
     assert run.request == json.loads(body)
+
+
+def test_workflows_that_an_agent_began_are_not_begun_again(tmp_path: Path) -> None:
+    """Killed while a triggered agent starts its workflows: it goes on, and starts those that are missing alone."""
+    ids = counted_ids()
+
+    def new_request_id() -> str:
+        made = next(ids)
+        if made.endswith("3"):  # the agent has its id, and its first workflow
+            before.close()
+            raise Killed
+        return made
+
+    db = tmp_path / "runs.sqlite"
+    answer = Answer("Begun.", background=[{"deployment": "a"}, {"deployment": "b"}])
+    before = Sandbox(db=db, new_request_id=new_request_id)
+    before.agent("AGENT_UUID", reply=answer)
+    path = f"/v1/agent/webhooks/AGENT_UUID?secret={before.webhook_secret('AGENT_UUID', kind='agent')}"
+    accepted = ask(before, "", {"message": "Hi", "async": {"callback_url": URL}}, path=path, headers={})
+    with pytest.raises(Killed):
+        go_on(before, accepted)
+    with Sandbox(db=db) as after:
+        after.agent("AGENT_UUID", reply=answer)
+        assert [(run.name, run.status) for run in after.runs] == [
+            ("AGENT_UUID", "completed"),
+            ("a", "completed"),
+            ("b", "completed"),
+        ]
+        assert sorted(data["target"]["name"] for _, data in told(after) if "target" in data) == ["a", "b"]

@@ -6,6 +6,7 @@ import http.client
 import json
 import logging
 import socket
+import sqlite3
 import struct
 import sys
 import threading
@@ -24,7 +25,7 @@ import pytest
 from typing_extensions import Self
 
 from fetch_hive_sdk import CallbackVerifier, ConfigurationError, InvalidRequestError
-from fetch_hive_sdk.sandbox import Answer, Choices, HumanInTheLoop, Run, Sandbox, SandboxServer
+from fetch_hive_sdk.sandbox import Answer, Callback, Choices, HumanInTheLoop, Run, Sandbox, SandboxServer, web
 from fetch_hive_sdk.sandbox.faults import FAULT_HEADER
 from fetch_hive_sdk.sandbox.lifecycle import STOPPED, Job
 
@@ -96,6 +97,11 @@ class Receiver:
         return [json.loads(body)["data"].get("output") for _, body in self.requests]
 
 
+def threads_of_ours() -> list[threading.Thread]:
+    """The sandbox's threads that are alive."""
+    return [thread for thread in threading.enumerate() if thread.name.startswith("fetch-hive-sandbox")]
+
+
 def until(changed: threading.Event, done: Callable[[], object]) -> None:
     """Wait until something is so; the event says when it is worth to look again."""
     deadline = time.monotonic() + SECONDS
@@ -165,7 +171,6 @@ def free_port() -> int:
 
 def test_a_server_answers_over_a_socket_and_leaves_nothing_behind() -> None:
     """A server answers as soon as its block is entered; after the block its port is closed and no thread is left."""
-    before = set(threading.enumerate())
     sandbox = Sandbox()
     sandbox.prompt("support-classifier", reply="billing")
     with sandbox.serve() as server, http_client(server) as client:
@@ -176,7 +181,7 @@ def test_a_server_answers_over_a_socket_and_leaves_nothing_behind() -> None:
         assert "server" not in response.headers
     with pytest.raises(httpx.ConnectError):
         httpx.get(server.base_url, trust_env=False)
-    assert set(threading.enumerate()) == before
+    assert not threads_of_ours()
     assert [run.kind for run in sandbox.runs] == ["prompt"]
 
 
@@ -491,10 +496,9 @@ def test_waiting_for_callbacks_has_an_end() -> None:
 
 def test_a_server_that_nobody_asked_has_nothing_to_wait_for() -> None:
     """A block can be left, and waited in, as soon as it is entered."""
-    before = set(threading.enumerate())
     with Sandbox().serve() as server:
         server.wait_for_callbacks(timeout=0)
-    assert set(threading.enumerate()) == before
+    assert not threads_of_ours()
 
 
 def test_a_reset_drops_a_run_under_way() -> None:
@@ -981,11 +985,10 @@ def test_what_keeps_a_server_from_starting_is_raised(monkeypatch: pytest.MonkeyP
         raise OSError("no certificates")
 
     monkeypatch.setattr("fetch_hive_sdk.sandbox.delivery.tls_context", broken)
-    before = set(threading.enumerate())
     enter: Callable[[], object] = Sandbox().serve().__enter__
     with pytest.raises(OSError, match="no certificates"):
         enter()
-    assert set(threading.enumerate()) == before
+    assert not threads_of_ours()
 
 
 def test_stopping_ends_a_long_call_at_once(caplog: pytest.LogCaptureFixture) -> None:
@@ -1107,3 +1110,79 @@ def test_a_sandbox_can_be_served_again() -> None:
         with sandbox.serve() as server:
             server.wait_for_callbacks()
     assert hook.outputs == ["A brief."]
+
+
+def test_hosts_may_be_addresses() -> None:
+    """An IPv6 address is a host that callbacks may be allowed to go to."""
+    assert Sandbox(deliver_to=["2001:db8::1", "192.0.2.1", "hooks.internal"])
+
+
+# --- limits ---------------------------------------------------------------------------------------------
+
+
+def test_slow_runs_do_not_keep_others_from_being_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With as many runs under way as there can be at once, runs are still looked up and shown."""
+    monkeypatch.setattr(web, "MOST_RUNS", 3)
+    sandbox = Sandbox(choices=ONCE)
+    begun = threading.Semaphore(0)
+    free = threading.Event()
+
+    @sandbox.workflow("long")
+    def reply(inputs: dict[str, Any]) -> str:
+        begun.release()
+        return str(free.wait(SECONDS))
+
+    with receiver() as hook, sandbox.serve() as server, http_client(server) as client:
+        accepted = [client.post("/workflow/invoke", json=delivered_to(hook.url, "long")).json() for _ in range(3)]
+        assert [begun.acquire(timeout=SECONDS) for _ in range(3)] == [True] * 3
+        looked_up = [client.get(f"/public/requests/{run['request_id']}").json()["status"] for run in accepted]
+        page = httpx.get(f"{server.dashboard_url}workflows", trust_env=False).status_code
+        free.set()
+        server.wait_for_callbacks()
+    assert (looked_up, page) == (["running"] * 3, 200)
+    assert hook.outputs == ["True"] * 3
+
+
+def test_a_body_that_is_too_large_is_refused() -> None:
+    """A body over the limit gets 413, is not kept, and no run begins; the next request is answered."""
+    sandbox = Sandbox(choices=Choices(max_body=10_000))
+    with sandbox.serve() as server, http_client(server) as client:
+        large = client.post("/prompt/invoke", json={**PROMPT, "user": "x" * 300_000})
+        small = client.post("/prompt/invoke", json=PROMPT)
+    assert (large.status_code, large.json()["error"]) == (413, "The request body is larger than 10000 bytes")
+    assert (small.status_code, len(sandbox.runs)) == (200, 1)
+    assert sandbox.engine.store.refused()[0].request.body == b""
+
+
+def test_a_run_that_cannot_be_recorded_now_is_recorded_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While another program holds the database file, a run's end waits, and is recorded once that lets go."""
+    monkeypatch.setattr(web, "SECONDS_UNTIL_TRIED_AGAIN", 0.0)
+    sandbox = Sandbox(choices=ONCE)
+    failures = iter([sqlite3.OperationalError("database is locked")] * 3)
+    add_callback = sandbox.engine.store.add_callback
+
+    def held(callback: Callback) -> None:
+        for failure in failures:
+            raise failure
+        add_callback(callback)
+
+    monkeypatch.setattr(sandbox.engine.store, "add_callback", held)
+    with receiver() as hook, sandbox.serve() as server, http_client(server) as client:
+        client.post("/workflow/invoke", json=delivered_to(hook.url))
+        hook.wait_for(1)
+        server.wait_for_callbacks()
+    assert [run.status for run in sandbox.runs] == ["completed"]
+    assert len(hook.requests) == 1
+
+
+def test_a_delivery_by_hand_leaves_the_attempts_to_come(tmp_path: Path) -> None:
+    """A redelivery that fails between two attempts takes none of those away that are still to come."""
+    sandbox = Sandbox(choices=Choices(callback_retry_delays=(3600.0,)))
+    with receiver(500) as hook, sandbox.serve() as server, http_client(server) as client:
+        client.post("/workflow/invoke", json=delivered_to(hook.url))
+        hook.wait_for(1)
+        with Watch(sandbox) as watch:
+            watch.wait_for(lambda runs: runs[0].callbacks and runs[0].callbacks[0].attempts)
+            sandbox.redeliver(sandbox.callbacks[0])
+            watch.wait_for(lambda runs: len(runs[0].callbacks[0].attempts) == 2)
+        assert sandbox.callbacks[0].pending

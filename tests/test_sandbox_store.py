@@ -1012,3 +1012,13 @@ def test_a_new_file_is_for_its_owner_alone(tmp_path: Path) -> None:
     (tmp_path / "runs.sqlite").chmod(0o640)
     Store(tmp_path / "runs.sqlite").close()
     assert (tmp_path / "runs.sqlite").stat().st_mode & 0o777 == 0o640
+
+
+def test_a_child_of_fork_leaves_the_connection_to_its_parent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In another process than the one that opened it, closing does nothing: neither waits nor closes."""
+    store = Store()
+    store.set_value("key", b"value")
+    monkeypatch.setattr(os, "getpid", lambda: -1)
+    store.close()
+    monkeypatch.undo()
+    assert store.value("key") == b"value"

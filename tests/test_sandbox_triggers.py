@@ -121,3 +121,11 @@ def test_a_lenient_sandbox_adds_keys_to_triggered_workflows_alone() -> None:
     run = triggered_agent(sandbox)
     assert run.reply is not None
     assert set(read(run.reply)) == {"request_id", "run_status"}
+
+
+def test_inputs_that_are_null_are_none(sandbox: Sandbox) -> None:
+    """A trigger's `"inputs": null` is as if it were not there: the rest of the body is the workflow's inputs."""
+    path = f"/v1/workflow/webhooks/brief/variants/v?secret={sandbox.webhook_secret('brief')}"
+    body = {"inputs": None, "topic": "AI", "async": {"callback_url": URL}}
+    run = go_on(sandbox, ask(sandbox, "", body, path=path, headers={}))
+    assert (run.inputs, run.request["inputs"]) == ({"topic": "AI"}, {"topic": "AI"})

@@ -12,7 +12,8 @@ from importlib.util import find_spec
 
 __all__ = ["main"]
 
-MISSING = "The command line needs: pip install 'fetch-hive-sdk[cli]'"
+MISSING = "The command line needs: pip install 'fetch-hive-sdk[{}]'"
+_SERVE = ("sandbox", "listen")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -25,7 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         SystemExit: Always; with the exit code.
     """
     if find_spec("typer") is None:
-        sys.stderr.write(f"{MISSING}\n")
+        command = next(iter(sys.argv[1:] if arguments is None else arguments), "")
+        sys.stderr.write(f"{MISSING.format('sandbox' if command in _SERVE else 'cli')}\n")
         raise SystemExit(3)
     from .app import app
 

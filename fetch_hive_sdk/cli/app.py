@@ -11,7 +11,7 @@ from typer.core import TyperGroup
 from ..version import VERSION
 from . import doctor, invoke, listen, runs, sandbox, send_callback, verify
 from .failures import EXIT_CODES, ExitCode, exit_code_of, explain
-from .terminal import note, say
+from .terminal import OutputError, note, say
 
 __all__ = ["app"]
 
@@ -28,6 +28,9 @@ class Commands(TyperGroup):
         except (KeyboardInterrupt, typer.Abort):  # the second at a question
             note("Interrupted.")
             raise typer.Exit(ExitCode.INTERRUPTED) from None
+        except OutputError as error:
+            note(f"Error: {error}.")
+            raise typer.Exit(ExitCode.CONFIGURATION) from None
         except Exception as error:
             if not _has_words(error):
                 raise

@@ -21,6 +21,7 @@ __all__ = [
     "Json",
     "Secrets",
     "api_key_from",
+    "check_filled",
     "check_url",
     "read_bytes",
     "read_inputs",
@@ -61,6 +62,7 @@ def api_key_from(option: str | None) -> str:
     Raises:
         ConfigurationError: There is none.
     """
+    check_filled(option, "--api-key")
     key = option or os.environ.get("FETCH_HIVE_API_KEY") or _ask("API key")
     if key:
         return key
@@ -83,6 +85,8 @@ def secrets_from(option: Sequence[str] | None, *, hint: str = "") -> list[str]:
     Raises:
         ConfigurationError: There is none.
     """
+    for secret in option or ():
+        check_filled(secret, "--secret")
     found = list(option or ()) or [os.environ.get("FETCH_HIVE_WEBHOOK_SECRET") or _ask("Webhook secret")]
     if found != [""]:
         return found
@@ -92,6 +96,16 @@ def secrets_from(option: Sequence[str] | None, *, hint: str = "") -> list[str]:
         "No webhook secret: FETCH_HIVE_WEBHOOK_SECRET is not set.",
         hint=f'Export the "Signing secret" from the deployment\'s page in the dashboard.{hint}',
     )
+
+
+def check_filled(secret: str | None, option: str) -> None:
+    """Hold that a key or secret that is given is one: `--api-key "$NOT_SET"` is a mistake, and not "none".
+
+    Raises:
+        typer.BadParameter: It is blank.
+    """
+    if secret is not None and not secret.strip():
+        raise _wrong(option, "it is empty.")
 
 
 def check_url(url: str, option: str) -> None:
@@ -120,6 +134,8 @@ def read_bytes(file: str, option: str) -> bytes:
     Raises:
         typer.BadParameter: It cannot be read.
     """
+    if file == "-" and sys.stdin is None:  # pyright: ignore[reportUnnecessaryComparison]
+        raise _wrong(option, "standard input is closed.")
     try:
         return sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
     except OSError as error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import re
 import socket
 import ssl
 import time
@@ -34,7 +33,7 @@ from ..settings import DEFAULT_BASE_URL, Settings
 from ..urls import is_private
 from ..version import VERSION
 from .lookup import look_up
-from .terminal import one_line, seconds
+from .terminal import one_line, seconds, without_password
 
 __all__ = ["Check", "Outcome", "examine"]
 
@@ -102,7 +101,7 @@ def examine(api_key: str | None, base_url: str | None) -> Iterator[Check]:
         yield from _skipped("clock", "authentication")
         return
     yield _clock(response)
-    if key is None:
+    if key is None or checks[0].outcome == "fail":  # what is not Fetch Hive cannot tell whether the key is good
         yield from _skipped("authentication")
     else:
         yield _authentication(settings)
@@ -176,12 +175,16 @@ def _proxy(url: httpx.URL) -> tuple[str | None, Check]:
         pool.close()
     except ConfigurationError as error:
         return proxy, Check("proxy", "fail", error.message, error.hint)
-    found = "none" if named is None else f"none for this host, by NO_PROXY (else {_without_password(named)})"
-    return proxy, Check("proxy", "ok", found if proxy is None else _without_password(proxy))
-
-
-def _without_password(proxy: str) -> str:
-    return one_line(re.sub(r"//[^/@]*@", "//…@", proxy))
+    if proxy is None:
+        found = (
+            "none" if named is None else f"none for this host, by NO_PROXY (else {one_line(without_password(named))})"
+        )
+        return None, Check("proxy", "ok", found)
+    found = one_line(without_password(proxy))
+    if is_private(url.host):
+        mend = f"A host of this machine or network is asked for through it: put {url.host} into NO_PROXY."
+        return proxy, Check("proxy", "warn", found, mend)
+    return proxy, Check("proxy", "ok", found)
 
 
 # --- the way to the service -----------------------------------------------------------------------------
@@ -244,6 +247,8 @@ def _unreachable(error: Exception, url: httpx.URL) -> list[Check]:
         mend = "Check HTTPS_PROXY, HTTP_PROXY and NO_PROXY, and the proxy's user and password."
     elif isinstance(error, httpx.TimeoutException):
         mend = "Check the network; a firewall may swallow the connection, or a proxy be needed."
+    elif "WRONG_VERSION_NUMBER" in problem:
+        mend = "It speaks no TLS: the address of a sandbox begins with http://."
     elif is_private(url.host):
         mend = "If it is a sandbox: start it with `fetch-hive sandbox`."
     else:

@@ -11,7 +11,7 @@ import typer
 
 from .arguments import ApiKey, BaseUrl, Json, api_key_from, read_inputs, read_metadata, read_text
 from .failures import ExitCode
-from .terminal import note, one_line, say, say_json, seconds, shown, waiting
+from .terminal import OutputError, note, one_line, say, say_json, seconds, shown, waiting
 
 if TYPE_CHECKING:
     from ..client import FetchHive
@@ -61,8 +61,15 @@ ToolApproval = Annotated[
 Timeout = Annotated[
     float | None,
     typer.Option(
-        "--timeout", metavar="SECONDS", help="How long to wait: 300 for the answer; with --stream 60 for each event."
+        "--timeout",
+        metavar="SECONDS",
+        min=0.001,
+        help="How long to wait: 300 for the answer; with --stream 60 for each event.",
     ),
+]
+AnswerTimeout = Annotated[
+    float | None,
+    typer.Option("--timeout", metavar="SECONDS", min=0.001, help="How long to wait for the answer: 300."),
 ]
 
 app = typer.Typer(help="Run a prompt, a workflow or an agent.", no_args_is_help=True, rich_markup_mode=None)
@@ -117,7 +124,7 @@ def workflow(
     show_secret: Annotated[
         bool, typer.Option("--show-secret", help="Show the webhook secret of a run with callback delivery.")
     ] = False,
-    timeout: Timeout = None,
+    timeout: AnswerTimeout = None,
     as_json: Json = False,
     api_key: ApiKey = None,
     base_url: BaseUrl = None,
@@ -194,11 +201,23 @@ def _client(api_key: str | None, base_url: str | None, timeout: float | None) ->
 
 
 def _show_answer(result: PromptResult | AgentReply, *, as_json: bool) -> None:
-    if as_json:
-        say_json(result.to_dict())
-        return
-    say(shown(result.response), end="" if result.response.endswith("\n") else "\n")
+    with _keeping_id(result.request_id):
+        if as_json:
+            say_json(result.to_dict())
+            return
+        if result.response:
+            say(shown(result.response), end="" if result.response.endswith("\n") else "\n")
     _note_about(result)
+
+
+@contextmanager
+def _keeping_id(request_id: str) -> Generator[None, None, None]:
+    """Tell which run it was if its result cannot be written."""
+    try:
+        yield
+    except OutputError:
+        note(f"The run is {one_line(request_id)}.")
+        raise
 
 
 def _show_stream(stream: Stream[Any], *, as_json: bool) -> None:
@@ -263,6 +282,8 @@ def _agent_lines(reply: AgentReply) -> Iterator[str]:
     for approval in reply.pending_tool_approvals:
         where = f" {approval.review_url}" if approval.review_url else ""
         yield one_line(f"waits for approval: {approval.tool_name}: {approval.summary} ({approval.approval_id}){where}")
+    if reply.pending_tool_approvals:
+        yield "Decide it in the dashboard, or in the sandbox's run log; the run then goes on by itself."
     for denied in reply.denied_tool_calls:
         yield one_line(f"denied: {denied.tool_name}")
     for delegation in reply.pending_delegations:
@@ -270,6 +291,11 @@ def _agent_lines(reply: AgentReply) -> Iterator[str]:
 
 
 def _show_workflow(run: WorkflowRun, *, as_json: bool, show_secret: bool) -> None:
+    with _keeping_id(run.request_id):
+        _show_state(run, as_json=as_json, show_secret=show_secret)
+
+
+def _show_state(run: WorkflowRun, *, as_json: bool, show_secret: bool) -> None:
     from ..results import WorkflowFailed
 
     failed = isinstance(run, WorkflowFailed)

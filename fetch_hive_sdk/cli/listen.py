@@ -10,7 +10,7 @@ import typer
 
 from .arguments import Json, Secrets, check_url, secrets_from
 from .serving import Host, Inbox, cannot_listen, ending_in_order
-from .terminal import clock_time, note, one_line, say, say_json, seconds, styled
+from .terminal import clock_time, note, one_line, say, say_json, seconds, styled, without_password
 
 if TYPE_CHECKING:
     from .receiver import Received
@@ -42,6 +42,7 @@ def listen(
         check_url(forward_to, "--forward-to")
     secrets = [] if skip_verify else secrets_from(secret, hint=" Or pass --skip-verify.")
     from ..callbacks import CallbackVerifier
+    from ..sandbox.addresses import is_loopback
 
     try:
         from .receiver import Receiver
@@ -60,6 +61,8 @@ def listen(
         Receiver(listener, verifier=verifier, forward_to=forward_to, report=inbox.put),
         ending_in_order(inbox),
     ):
+        if not is_loopback(host):
+            note(f"Warning: It listens on {host or 'all addresses'}: others on the network can reach it")
         address = f"[{host}]" if ":" in host else host
         _say_ready(
             f"http://{address}:{listener.getsockname()[1]}/", forward_to, verified=not skip_verify, as_json=as_json
@@ -72,11 +75,18 @@ def _say_ready(url: str, forward_to: str | None, *, verified: bool, as_json: boo
     if not verified:
         note("Signatures are not checked.")
     if as_json:
-        say_json({"event": "ready", "url": url, "forward_to": forward_to, "verified": verified})
+        say_json(
+            {
+                "event": "ready",
+                "url": url,
+                "forward_to": forward_to and without_password(forward_to),
+                "verified": verified,
+            }
+        )
         return
     say(f"Listening on {url} for callbacks. Ctrl-C ends it.")
     if forward_to is not None:
-        say(f"Forwarding to {forward_to}")
+        say(f"Forwarding to {without_password(forward_to)}")
 
 
 def _say_received(received: Received, *, as_json: bool) -> None:
@@ -100,7 +110,8 @@ def _lines(received: Received) -> Iterator[str]:
             yield f"          {told}"
     if (forwarded := received.forwarded) is not None:
         outcome = forwarded.error or str(forwarded.status_code)
-        yield f"          --> {forwarded.url}  {one_line(outcome)} in {seconds(forwarded.duration)}"
+        where = one_line(without_password(forwarded.url))
+        yield f"          --> {where}  {one_line(outcome)} in {seconds(forwarded.duration)}"
     color = "green" if received.status_code < 300 else "red"
     yield f"          <-- {styled(str(received.status_code), color)}"
 
@@ -131,7 +142,7 @@ def _as_json(received: Received) -> dict[str, Any]:
         "forwarded": None
         if forwarded is None
         else {
-            "url": forwarded.url,
+            "url": without_password(forwarded.url),
             "status_code": forwarded.response.status_code if forwarded.response is not None else None,
             "error": forwarded.error or None,
             "duration": round(forwarded.duration, 6),

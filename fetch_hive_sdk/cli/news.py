@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from .terminal import clock_time, one_line, seconds, styled
+from .terminal import clock_time, one_line, seconds, styled, without_password
 
 if TYPE_CHECKING:
     from ..sandbox import Callback, CallbackAttempt, Run
@@ -122,7 +122,7 @@ def _attempt(callback: Callback, attempt: CallbackAttempt) -> Told:
     outcome = attempt.error or str(attempt.status_code)
     parts = [
         f"{clock_time(attempt.started_at)}  {'callback':<10}",
-        f"{callback.event_type} --> {one_line(callback.url)}",
+        f"{callback.event_type} --> {one_line(without_password(callback.url))}",
         styled(one_line(outcome), "green" if attempt.accepted else "red"),
         seconds(attempt.duration),
         callback.request_id,
@@ -131,7 +131,7 @@ def _attempt(callback: Callback, attempt: CallbackAttempt) -> Told:
         "event": "callback",
         "request_id": callback.request_id,
         "event_type": callback.event_type,
-        "url": callback.url,
+        "url": without_password(callback.url),
         "status_code": attempt.status_code,
         "duration": attempt.duration,
         "accepted": attempt.accepted,

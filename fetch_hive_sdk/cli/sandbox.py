@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..version import VERSION
-from .arguments import Json
+from .arguments import Json, check_filled
 from .news import News
 from .serving import Host, Inbox, cannot_listen, ending_in_order
 from .terminal import note, say, say_json, styled
@@ -79,6 +79,7 @@ def sandbox(
     The service's HTTP contract with streams and signed callbacks, and a run log in the browser. No model runs in
     it: replies are those of --config, or an echo. Ctrl-C or SIGTERM ends it, with exit code 0.
     """
+    check_filled(api_key, "--api-key")
     given = {
         "db": db,
         "plan": plan and plan.value,
@@ -142,11 +143,14 @@ def _say_ready(server: SandboxServer, *, own_key: bool, as_json: bool) -> None:
             }
         )
         return
-    key = "'the key you passed'" if own_key else server.api_key
     say(f"Fetch Hive sandbox {VERSION}. {NO_MODEL}\n")
     say(f"  Run log   {styled(server.dashboard_url, 'cyan')}")
     say(f"  Base URL  {server.base_url}\n")
     say("Your app finds it with:\n")
     say(f"  export FETCH_HIVE_BASE_URL={server.base_url}")
-    say(f"  export FETCH_HIVE_API_KEY={key}\n")
+    say(
+        "  FETCH_HIVE_API_KEY is the key you gave it\n"
+        if own_key
+        else f"  export FETCH_HIVE_API_KEY={server.api_key}\n"
+    )
     say("Ctrl-C ends it.")

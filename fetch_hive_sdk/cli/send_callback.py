@@ -11,7 +11,7 @@ import typer
 
 from .arguments import Body, Json, Secrets, check_url, read_bytes, secrets_from
 from .failures import ExitCode
-from .terminal import one_line, say, say_json, seconds, shown, waiting
+from .terminal import one_line, say, say_json, seconds, shown, waiting, without_password
 
 if TYPE_CHECKING:
     import httpx
@@ -53,7 +53,7 @@ def send_callback(
         SIGNATURE_HEADER: _written(CallbackVerifier(secrets).sign(raw), signature),
     }
     started = time.monotonic()
-    with waiting(f"Waiting for {to}"):
+    with waiting(f"Waiting for {without_password(to)}"):
         response = _post(to, raw, headers, timeout)
     took = time.monotonic() - started
     if as_json:
@@ -78,10 +78,11 @@ def _post(url: str, body: bytes, headers: dict[str, str], timeout: float) -> htt
     from ..errors import APIConnectionError, APITimeoutError
     from .forwarding import client_options
 
+    shown_url = without_password(url)
     try:
         with httpx.Client(**client_options(url), timeout=timeout) as client:
             return client.post(url, content=body, headers=headers)
     except httpx.TimeoutException:
-        raise APITimeoutError(f"{url} did not answer within {timeout:g} s.", hint="It may have got it.") from None
+        raise APITimeoutError(f"{shown_url} did not answer within {timeout:g} s.", hint="It may have got it.") from None
     except (httpx.TransportError, httpx.DecodingError) as error:
-        raise APIConnectionError(f"{url} gave no answer ({error}).", hint="Check that it is running.") from None
+        raise APIConnectionError(f"{shown_url} gave no answer ({error}).", hint="Check that it is running.") from None

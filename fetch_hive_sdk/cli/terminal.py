@@ -13,15 +13,42 @@ from typing import Any
 
 import typer
 
-__all__ = ["can_ask", "clock_time", "note", "one_line", "say", "say_json", "seconds", "shown", "styled", "waiting"]
+__all__ = [
+    "OutputError",
+    "can_ask",
+    "clock_time",
+    "note",
+    "one_line",
+    "say",
+    "say_json",
+    "seconds",
+    "shown",
+    "styled",
+    "waiting",
+    "without_password",
+]
 
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_USER_AND_PASSWORD = re.compile(r"^([^:/?#@]*://)?[^/?#]*@")
 _LONGEST_LINE = 200
 
 
+class OutputError(Exception):
+    """Standard output takes nothing more: its disk is full, or it is closed."""
+
+
 def say(text: str, *, end: str = "\n") -> None:
-    """Write to standard output, at once."""
-    typer.echo(f"{text}{end}", nl=False)
+    """Write to standard output, at once.
+
+    Raises:
+        OutputError: It cannot be written to.
+    """
+    try:
+        typer.echo(f"{text}{end}", nl=False)
+    except BrokenPipeError:  # who reads has read enough: typer ends the program without a word
+        raise
+    except OSError as error:
+        raise OutputError(f"The output cannot be written: {error.strerror or error}") from None
 
 
 def note(text: str) -> None:
@@ -44,6 +71,11 @@ def one_line(text: str) -> str:
     """A foreign text as a part of one line: controls visible, cut after 200 characters."""
     line = _visible(" ".join(text.split()))
     return line if len(line) <= _LONGEST_LINE else f"{line[:_LONGEST_LINE]}…"
+
+
+def without_password(url: str) -> str:
+    """A URL as it may be shown: one may have a user and a password in it."""
+    return _USER_AND_PASSWORD.sub(r"\1…@", url)
 
 
 def styled(text: str, color: str) -> str:

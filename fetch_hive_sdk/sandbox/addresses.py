@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from ipaddress import ip_address
 
 import httpx
 
-__all__ = ["is_local", "is_loopback", "parse_url"]
+__all__ = ["is_host", "is_local", "is_loopback", "parse_url"]
 
 
 def parse_url(text: str) -> httpx.URL | None:
@@ -36,3 +37,12 @@ def is_local(host: str) -> bool:
         return ip_address(host).is_private
     except ValueError:
         return "." not in host
+
+
+def is_host(text: str) -> bool:
+    """True for what can be the host of a URL: a name or an address, an IPv6 one without brackets."""
+    try:
+        ip_address(text)
+    except ValueError:
+        return re.fullmatch(r"[^\s:/?#@\[\]%]+", text) is not None
+    return True

@@ -139,7 +139,7 @@ def check_trigger(kind: Kind, body: Object, choices: Choices) -> Object:
     elif body.get("inputs") is None:
         if choices.webhook_body == "refuse":
             raise Refusal("Missing required field: inputs")
-        inputs = {key: value for key, value in body.items() if key not in _RESERVED}
+        inputs = {key: value for key, value in body.items() if key not in (*_RESERVED, "inputs")}
         body = {**{key: body[key] for key in _RESERVED if key in body}, "inputs": inputs}
     return {**body, "async": {**delivery, "enabled": True}}
 

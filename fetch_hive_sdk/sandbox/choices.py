@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 __all__ = ["DEFAULT_CHOICES", "Choices"]
 
-Status = Annotated[int, Field(ge=100, le=599)]
+
+def _has_body(status: int) -> int:
+    if status in (204, 205, 304):
+        raise ValueError("a reply of this status has no body")
+    return status
+
+
+Status = Annotated[int, Field(ge=200, le=599), AfterValidator(_has_body)]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
@@ -21,9 +28,11 @@ class Choices:
         signature: Form of `X-Fetch-Hive-Signature`, the HMAC-SHA256 of a callback's exact body. The
             documentation names header and algorithm, not the form. Default `"hex"`, in lower case.
         validation_status: Status of a refused request. Default 400.
+        max_body: Bytes of the largest request body that is read; a larger one is refused with 413. Default
+            32 MiB.
         error_only: True sends error bodies with the key `error` alone, as some documented examples show them.
             Default False: `error`, `message` and, where there is one, `error_code`.
-        callback_status: Status of the reply `run_status: "running"`. Default 202.
+        callback_status: Status of a workflow's reply `run_status: "running"` or `"queued"`. Default 202.
         failed_workflow: How a failed direct workflow answers. `"error"`, the default, is an error object;
             `"state"` is 200 with `run_status: "failed"` and `error`.
         failed_workflow_status: Status of that error object. Default 422.
@@ -69,6 +78,7 @@ class Choices:
 
     signature: Literal["hex", "sha256=hex", "base64"] = "hex"
     validation_status: Status = 400
+    max_body: Annotated[int, Field(ge=0)] = 32 * 1024 * 1024
     error_only: bool = False
     callback_status: Status = 202
     failed_workflow: Literal["error", "state"] = "error"

@@ -26,7 +26,10 @@ class Claim:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         name = os.fspath(path)
         try:
-            lock = sqlite3.connect(f"{name}.lock", timeout=0, isolation_level=None, check_same_thread=False)
+            # A link leads to the same lock as what it points to.
+            lock = sqlite3.connect(
+                f"{os.path.realpath(name)}.lock", timeout=0, isolation_level=None, check_same_thread=False
+            )
         except sqlite3.Error as error:
             raise _refused(name, error) from error
         try:

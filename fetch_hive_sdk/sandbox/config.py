@@ -25,7 +25,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    ValidationError,
+    model_validator,
+)
 from typing_extensions import Self
 
 from ..errors import ConfigurationError
@@ -49,7 +58,7 @@ __all__ = ["Config", "load"]
 
 Text = Annotated[str, Field(min_length=1)]
 
-HINT = "docs/testing.md shows what a file may hold."
+HINT = 'What a file may hold stands on the documentation\'s page "The sandbox", under "Deployments in a file".'
 # In the words of TOML, where pydantic's are Python's.
 _TOLD = {
     "dataclass_type": "a table is needed",
@@ -129,11 +138,11 @@ class _File(_Table):
     """The form of the file."""
 
     api_key: Text | None = None
-    lenient: bool = False
-    strict: bool = False
+    lenient: StrictBool = False
+    strict: StrictBool = False
     plan: Plan | None = None
     daily_limit: Annotated[int, Field(ge=0)] | None = None
-    may_auto_approve: bool = True
+    may_auto_approve: StrictBool = True
     db: Text | None = None
     deliver_to: tuple[Text, ...] = ()
     choices: Choices = DEFAULT_CHOICES
@@ -142,6 +151,22 @@ class _File(_Table):
     agent: tuple[_Agent, ...] = ()
     hive_agent: tuple[_Agent, ...] = ()
     fault: tuple[_ScriptedFault, ...] = ()
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        known: set[tuple[str, str, str | None]] = set()
+        for kind, tables in (
+            ("prompt", self.prompt),
+            ("workflow", self.workflow),
+            ("agent", self.agent),
+            ("hive_agent", self.hive_agent),
+        ):
+            for table in tables:
+                one = (kind, table.name, getattr(table, "variant", None))
+                if one in known:
+                    raise ValueError(f"{kind} {table.name!r} is there twice; variants have to differ")
+                known.add(one)
+        return self
 
 
 ReplyingT = TypeVar("ReplyingT", bound=_Replying)
@@ -211,7 +236,7 @@ def load(path: str | os.PathLike[str]) -> Config:
     """
     file = Path(path)
     try:
-        values = tomllib.loads(file.read_text("utf-8"))
+        values = tomllib.loads(file.read_text("utf-8-sig"))
     except OSError as error:
         raise ConfigurationError(f"{file} cannot be read: {error.strerror}.", hint="Check the path.") from None
     except ValueError as error:  # no TOML, or no UTF-8
@@ -222,8 +247,10 @@ def load(path: str | os.PathLike[str]) -> Config:
         problem = error.errors(include_url=False, include_input=False)[0]
         where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in problem["loc"])
         told = _TOLD.get(problem["type"]) or problem["msg"].removeprefix("Value error, ").removesuffix(".")
-        told = told.removeprefix(f"{problem['loc'][-1]}: ")
-        raise ConfigurationError(f"{file}: {where.removeprefix('.')}: {told}.", hint=HINT) from None
+        if where:
+            last = f"{problem['loc'][-1]}: "
+            told = f"{where.removeprefix('.')}: {told.removeprefix(last)}"
+        raise ConfigurationError(f"{file}: {told}.", hint=HINT) from None
 
 
 def _function(named: str, base: Path) -> object:

@@ -99,7 +99,7 @@ class Database:
         self._lock = RLock()
         self._connection = _connect(self._path)
         # A sandbox is seldom closed by hand, and Python 3.13 warns of connections that are left open.
-        self.close = weakref.finalize(self, _close, self._connection, self._lock)
+        self.close = weakref.finalize(self, _close, self._connection, self._lock, os.getpid())
 
     @contextmanager
     def transaction(self, begin: str = "BEGIN IMMEDIATE") -> Generator[None]:
@@ -204,7 +204,9 @@ def _recognize(db: sqlite3.Connection, path: str) -> None:
         )
 
 
-def _close(db: sqlite3.Connection, lock: Any) -> None:
+def _close(db: sqlite3.Connection, lock: Any, pid: int) -> None:
+    if os.getpid() != pid:  # in a child of fork the connection is its parent's, and the lock may be held for ever
+        return
     with lock:  # at the interpreter's end another thread may be in the middle of something
         db.close()
 

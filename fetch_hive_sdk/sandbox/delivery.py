@@ -48,6 +48,7 @@ class Delivery:
             timeout=None,  # noqa: S113 - each attempt is bounded as a whole
         )
         self._places = anyio.Semaphore(MAX_CONNECTIONS)
+        self._delivering: set[str] = set()
 
     async def __aenter__(self) -> Self:
         await self._http.__aenter__()
@@ -62,6 +63,13 @@ class Delivery:
         Attempts that an earlier sandbox made on the same file count. One that is accepted meanwhile, because it
         was delivered by hand, is not posted again, and one that was forgotten neither.
         """
+        self._delivering.add(callback_id)
+        try:
+            await self._deliver(callback_id)
+        finally:
+            self._delivering.discard(callback_id)
+
+    async def _deliver(self, callback_id: str) -> None:
         callback = await self._callback(callback_id)
         if callback is None:
             return
@@ -82,10 +90,10 @@ class Delivery:
                 return
 
     async def redeliver(self, callback_id: str) -> None:
-        """Post a callback once, and record it."""
+        """Post a callback once, and record it. Attempts that are still to come by themselves come nevertheless."""
         callback = await self._callback(callback_id)
         if callback is not None:
-            await self._attempt(callback, last=True)
+            await self._attempt(callback, last=callback_id not in self._delivering)
 
     async def _callback(self, callback_id: str) -> Callback | None:
         return await anyio.to_thread.run_sync(self._engine.store.callback, callback_id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
+from inspect import iscoroutinefunction
 from typing import Literal
 
 from ..errors import ConfigurationError
@@ -116,8 +117,14 @@ class Deployments:
             human_in_the_loop: The choice it waits for.
 
         Raises:
+            ConfigurationError: The function is asynchronous.
             InvalidRequestError: The reply is none of these.
         """
+        if iscoroutinefunction(reply):
+            raise ConfigurationError(
+                f"reply of {name!r}: an async function is not allowed.",
+                hint="Pass a plain function. It is called in a thread, and may block.",
+            )
         function = reply if callable(reply) else _always(answer_of(reply))
         self._all[kind, name, variant] = Deployment(
             kind=kind,
@@ -137,10 +144,6 @@ class Deployments:
         """The one that answers for a variant; None if nothing is registered."""
         return self._all.get((kind, name, variant)) or self._all.get((kind, name, None))
 
-    def knows(self, kind: Kind, name: str) -> bool:
-        """True if something is registered under this name, for whichever variant."""
-        return any(key[:2] == (kind, name) for key in self._all)
-
     def answer(self, run: Run) -> Answer:
         """What a run answers. A function that raises, or returns None, makes it fail and say so."""
         deployment = self.find(run.kind, run.name, run.variant)
@@ -153,8 +156,8 @@ class Deployments:
             made = deployment.reply(*given)
             # Most likely a return that was forgotten; "null" would hide it.
             return Answer(error="The reply function returned None") if made is None else answer_of(made)
-        except Exception as error:
-            return Answer(error=str(error) or type(error).__name__)
+        except (Exception, SystemExit) as error:  # a function that exits must not end the server
+            return Answer(error=_told(error))
 
 
 def input_types(inputs: Mapping[str, object]) -> dict[str, InputType]:
@@ -178,6 +181,15 @@ def input_types(inputs: Mapping[str, object]) -> dict[str, InputType]:
 
 def _always(answer: Answer) -> Callable[..., object]:
     return lambda *_given: answer
+
+
+def _told(error: BaseException) -> str:
+    try:
+        text = str(error)
+    except Exception:  # its own __str__ fails
+        text = ""
+    name = type(error).__name__
+    return f"{name}: {text}" if isinstance(error, SystemExit) else text or name
 
 
 def _echo(run: Run) -> str:

@@ -172,9 +172,10 @@ class Engine:
             method=method,
             path=_shown_path(path, parameters),
             headers={shown: value for name, shown in _KEPT_HEADERS.items() if (value := _header(headers, name))},
-            body=body,
+            body=body if len(body) <= self.choices.max_body else b"",
         )
         try:
+            self._check_size(body)
             found = route(method, path)
             if found.endpoint == "invoke":
                 return self._invoke(found.kind or "prompt", http, headers, wait)
@@ -309,7 +310,8 @@ class Engine:
             more = {"webhook_secret": secret} if told else {}
             lenient = self._lenient and run.kind == "workflow"
             body = workflow_body(run, run.status, lenient=lenient, **more)
-        return replace(_json_reply(self.choices.callback_status, body), unfinished=run.request_id)
+        status = self.choices.callback_status if run.kind == "workflow" else 202  # of agents it is documented
+        return replace(_json_reply(status, body), unfinished=run.request_id)
 
     def _reply(self, run: Run, answer: Answer) -> Reply:
         if run.kind == "workflow":
@@ -442,6 +444,10 @@ class Engine:
         else:
             reply = _json_reply(status, refusal.body)
         return replace(reply, headers={**reply.headers, **refusal.headers})
+
+    def _check_size(self, body: bytes) -> None:
+        if len(body) > self.choices.max_body:
+            raise Refusal(f"The request body is larger than {self.choices.max_body} bytes", status=413)
 
     def _log_refusal(self, http: HttpRequest, status: int, error: str, code: str | None) -> None:
         if http.method == "GET" and not http.path.startswith("/v1/"):  # a browser looks for an icon, or the like

@@ -184,7 +184,7 @@ class Fault:
         elif self.error is None and status == 429 and code is None:
             body = {"error": text}
             if choices.retry_after is not None:
-                headers["Retry-After"] = f"{choices.retry_after:g}"
+                headers["Retry-After"] = f"{choices.retry_after:.15g}"
         return self._replaced(Reply(status=status, headers=headers, body=json_bytes(body)))
 
     def damage(self, reply: Reply, choices: Choices) -> Reply:
@@ -230,7 +230,7 @@ class Fault:
         """The reply with another body and other headers, as far as they are given."""
         headers = dict(reply.headers)
         if self.retry_after is not None:
-            headers["Retry-After"] = f"{self.retry_after:g}"
+            headers["Retry-After"] = f"{self.retry_after:.15g}"
         body = reply.body
         if self.not_json:
             headers["Content-Type"] = "text/html; charset=utf-8"
@@ -420,7 +420,8 @@ def _given(value: str | int | Mapping[str, Any]) -> Mapping[str, Any]:
 
 # --- those to come ------------------------------------------------------------------------------------
 
-Waiting = tuple[Fault, Union[Kind, None], Union[str, None]]
+# A fault, the kind and the name of whom it is for, and to how many requests it is still to happen.
+Waiting = tuple[Fault, Union[Kind, None], Union[str, None], int]
 
 
 class Faults:
@@ -448,9 +449,8 @@ class Faults:
         _check_kind(kind)
         if name is not None and (not isinstance(name, str) or not name):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ConfigurationError(f"name: {name!r} is not allowed.", hint="Pass a deployment's or agent's name.")
-        waiting: Waiting = (made, kind, name)
         with self._lock:
-            self._waiting.extend([waiting] * times)
+            self._waiting.append((made, kind, name, times))
 
     def take(self, kind: Kind | None, name: str | None) -> Fault | None:
         """The fault that a request meets, which is then used up; None if it meets none.
@@ -460,9 +460,9 @@ class Faults:
             name: Of the deployment or agent; None if it names none.
         """
         with self._lock:
-            for index, (fault, of_kind, of_name) in enumerate(self._waiting):
+            for index, (fault, of_kind, of_name, times) in enumerate(self._waiting):
                 if of_kind in (None, kind) and of_name in (None, name):
-                    del self._waiting[index]
+                    self._waiting[index : index + 1] = [(fault, of_kind, of_name, times - 1)] if times > 1 else []
                     return fault
         return None
 

@@ -11,6 +11,7 @@ does them in the caller's thread.
 
 from __future__ import annotations
 
+import sqlite3
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -127,8 +128,9 @@ class Lifecycle:
             if not _streams(run):
                 wait(answer.duration or 0.0)
             reply = self._conclude(run, answer, make_reply)
-        except BaseException:  # the server stops, or the process does
-            self._lose(run.request_id)
+        except BaseException as error:
+            # What is no Exception means that the server stops, or the process does.
+            self._lose(run.request_id, f"The sandbox failed: {error}" if isinstance(error, Exception) else STOPPED)
             raise
         self._go_on()
         assert reply is not None
@@ -163,10 +165,13 @@ class Lifecycle:
             self._under_way.add(request_id)
         try:
             self._carry_on(run, wait)
-        except BaseException:  # the server stops, or the process does: whoever comes next does it again
-            with self._store.transaction():
-                self._under_way.discard(request_id)
-                self._jobs.append(Job("run", request_id))
+        except BaseException as error:
+            self._under_way.discard(request_id)
+            if isinstance(error, Exception) and not isinstance(error, sqlite3.OperationalError):
+                self._lose(request_id, f"The sandbox failed: {error}")
+                raise
+            # The server stops, or another program holds the file: whoever comes next does it again.
+            self._jobs.append(Job("run", request_id))
             raise
         self._go_on()
 
@@ -497,7 +502,7 @@ class Lifecycle:
 
     def _no_place(self) -> Refusal:
         seconds = self._choices.retry_after
-        headers = {} if seconds is None else {"Retry-After": f"{seconds:g}"}
+        headers = {} if seconds is None else {"Retry-After": f"{seconds:.15g}"}
         body = {"error": CONCURRENCY_LIMIT}
         return Refusal(CONCURRENCY_LIMIT, status=429, code=None, headers=headers, body=body)
 
@@ -539,7 +544,10 @@ class Lifecycle:
     def _delegate(self, run: Run, child: Run, *, tool_call_id: str) -> None:
         delegation = delegation_of(run, child, tool_call_id=tool_call_id)
         with self._store.transaction():
-            if not self._runs(run):
+            current = self._store.get(run.request_id)
+            if current is None or current.ended:  # forgotten or cancelled meanwhile
+                return
+            if any(one.tool_call_id == tool_call_id for one in current.delegations):  # before a crash
                 return
             begins = self._has_place()
             moments = _beginning(child, "Started" if begins else "Queued")
@@ -618,12 +626,12 @@ class Lifecycle:
             return self._store.delegation_of(run.request_id) is not None
         return bool(run.approvals) or (run.reply is not None and not _streams(run))
 
-    def _lose(self, request_id: str) -> None:
-        """End a run whose caller will have no reply."""
+    def _lose(self, request_id: str, why: str) -> None:
+        """End a run that cannot be carried on."""
         with self._store.transaction():
             run = self._store.get(request_id)
             if run is not None and not run.ended:
-                self._end(run, Answer(error=STOPPED))
+                self._end(run, Answer(error=why))
         self._go_on()
 
     def _runs(self, run: Run) -> bool:

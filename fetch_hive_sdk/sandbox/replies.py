@@ -67,7 +67,7 @@ def agent_body(run: Run, answer: Answer) -> dict[str, Any]:
             {"tool_name": name, "tool_input": json_text(given), "observation": json_text(observed)}
             for name, given, observed in map(_tool_call, made)
         ],
-        "artifacts": list(answer.artifacts),
+        "artifacts": _artifacts(run, answer),
         **_pending_delegations(run),
     }
 
@@ -82,7 +82,7 @@ def events(run: Run, answer: Answer, choices: Choices) -> Iterator[dict[str, Any
         yield from _tool_events(run, answer)
     yield from _pieces(run, answer, "response", final_text(run, answer))
     if agent:
-        for artifact in answer.artifacts:
+        for artifact in _artifacts(run, answer):
             yield {"request_id": run.request_id, "type": "artifact", "artifact": artifact}
     if answer.error is not None:
         body = error_body(answer.error, answer.error_code, error_only=choices.error_only)
@@ -229,6 +229,11 @@ def final_text(run: Run, answer: Answer) -> str:
     return answer.text
 
 
+def _artifacts(run: Run, answer: Answer) -> list[dict[str, Any]]:
+    """The files, which an agent that waits for an approval has not made yet."""
+    return [] if tool_outcomes(run, answer)["pending"] else list(answer.artifacts)
+
+
 def _pieces(run: Run, answer: Answer, kind: str, text: str) -> Iterator[dict[str, Any]]:
     """A text word by word. Joined, the pieces are the text; prompts name the model, agents mark the last."""
     pieces: list[str] = _PIECE.findall(text)
@@ -276,10 +281,17 @@ def _agent_state(run: Run, answer: Answer) -> dict[str, Any]:
     }
     if pending:
         state["pending_tool_approvals"] = pending
-    if outcomes["denied"]:
-        state["denied_tool_calls"] = [
-            {"tool_name": call["tool_name"], "reason": "policy_deny"} for call in outcomes["denied"]
-        ]
+    denied: list[dict[str, Any]] = [
+        {"tool_name": call["tool_name"], "reason": "policy_deny"} for call in answer.tool_calls if call.get("denied")
+    ]
+    # For a call that somebody denied no reason is documented; its approval tells.
+    denied += [
+        {"tool_name": approval.tool_name, "approval_id": approval.id}
+        for approval in run.approvals
+        if approval.status == "denied"
+    ]
+    if denied:
+        state["denied_tool_calls"] = denied
     if outcomes["auto_approved"]:
         state["auto_approved_tool_calls"] = [
             {"summary": summary_of(call), "tool_name": call["tool_name"]} for call in outcomes["auto_approved"]

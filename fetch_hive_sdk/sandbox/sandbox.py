@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Collection, Generator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, TypeVar, Union, overload
 
 import httpx
 from typing_extensions import Self
 
+from ..callbacks import CallbackVerifier
 from ..errors import ConfigurationError, InvalidRequestError
 from ..jsonable import article
 from ..retries import RetryPolicy
+from .addresses import is_host
 from .choices import DEFAULT_CHOICES, Choices
 from .claim import Claim
 from .deployments import HumanInTheLoop, InputType, input_types
@@ -91,7 +94,8 @@ class Sandbox:
 
     Raises:
         ConfigurationError: `api_key` is empty, `deliver_to` a single text, `choices` no `Choices`, `plan` not
-            known, `daily_limit` below 0, or `db` cannot be used: another sandbox has it, or it is no such file.
+            known, `daily_limit` below 0, or `db` empty or not to be used: another sandbox has it, or it is no
+            such file.
     """
 
     workspace_id = WORKSPACE_ID
@@ -113,28 +117,47 @@ class Sandbox:
     ) -> None:
         if api_key == "":
             raise ConfigurationError("api_key is empty.", hint="Pass None to accept any key.")
+        if api_key is not None and not re.fullmatch(r"[!-~]+", api_key):
+            raise ConfigurationError(
+                "api_key has a space, a line break or a character outside ASCII in it.",
+                hint="No client could send it. Choose another.",
+            )
         if isinstance(deliver_to, str):
             raise ConfigurationError("deliver_to is one text.", hint="Pass a list of hosts.")
+        for host in deliver_to:
+            if not is_host(host):
+                raise ConfigurationError(
+                    f"deliver_to: {host!r} is no host.", hint="Pass a name or an address, without http:// and port."
+                )
         if not isinstance(choices, Choices):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ConfigurationError(f"choices: {article(choices)} is not allowed.", hint="Pass a Choices(...).")
         if plan is not None and plan not in PLANS:
             raise ConfigurationError(f"plan: {plan!r} is not known.", hint=f"It is one of {', '.join(PLANS)}.")
         if daily_limit is not None and daily_limit < 0:
             raise ConfigurationError("daily_limit is below 0.", hint="Pass None for no limit.")
+        if db == ":memory:":  # as SQLite calls it
+            db = None
+        if db is not None and not os.fspath(db):
+            raise ConfigurationError("db is empty.", hint="Pass None to keep everything in memory.")
         self._claim = None if db is None else Claim(db)
-        self._store = Store(db)
-        self.engine = Engine(
-            self._store,
-            api_key=api_key,
-            lenient=lenient,
-            strict=strict,
-            plan=plan,
-            daily_limit=daily_limit,
-            may_auto_approve=may_auto_approve,
-            choices=choices,
-            clock=clock,
-            new_request_id=new_request_id,
-        )
+        with ExitStack() as opened:
+            if self._claim is not None:
+                opened.callback(self._claim.release)
+            self._store = Store(db)
+            opened.callback(self._store.close)
+            self.engine = Engine(
+                self._store,
+                api_key=api_key,
+                lenient=lenient,
+                strict=strict,
+                plan=plan,
+                daily_limit=daily_limit,
+                may_auto_approve=may_auto_approve,
+                choices=choices,
+                clock=clock,
+                new_request_id=new_request_id,
+            )
+            self._opened = opened.pop_all()
         self._api_key = api_key or ANY_KEY
         self._deliver_to = tuple(deliver_to)
 
@@ -143,7 +166,7 @@ class Sandbox:
         """A sandbox with the settings, deployments and faults of a TOML file.
 
         Args:
-            path: The file; docs/testing.md shows its form.
+            path: The file. Its form is shown in the documentation, under "Deployments in a file".
             options: Arguments of `Sandbox`, which go before those of the file.
 
         Raises:
@@ -153,7 +176,10 @@ class Sandbox:
 
         config = load(path)
         sandbox = cls(**{**config.options, **options})
-        config.register(sandbox)
+        with ExitStack() as undo:
+            undo.callback(sandbox.close)
+            config.register(sandbox)
+            undo.pop_all()
         return sandbox
 
     def __enter__(self) -> Self:
@@ -164,9 +190,7 @@ class Sandbox:
 
     def close(self) -> None:
         """Close the file of `db`. In memory, everything is forgotten."""
-        self._store.close()
-        if self._claim is not None:
-            self._claim.release()
+        self._opened.close()
 
     @property
     def runs(self) -> list[Run]:
@@ -321,7 +345,7 @@ class Sandbox:
                 browser, by `choose`, or over HTTP.
 
         Raises:
-            ConfigurationError: `secret` is empty, or an input has no such type.
+            ConfigurationError: `secret` is empty or has spaces at its ends, or an input has no such type.
             InvalidRequestError: The reply has no JSON form.
         """
         human = HumanInTheLoop() if human_in_the_loop is True else human_in_the_loop or None
@@ -342,7 +366,7 @@ class Sandbox:
             secret: The agent's webhook secret. Default: one the sandbox makes.
 
         Raises:
-            ConfigurationError: `secret` is empty.
+            ConfigurationError: `secret` is empty or has spaces at its ends.
             InvalidRequestError: The reply has no JSON form.
         """
         return self._register("agent", agent, None, reply, secret)
@@ -363,7 +387,7 @@ class Sandbox:
             secret: The hive agent's webhook secret. Default: one the sandbox makes.
 
         Raises:
-            ConfigurationError: `secret` is empty.
+            ConfigurationError: `secret` is empty or has spaces at its ends.
             InvalidRequestError: The reply has no JSON form.
         """
         return self._register("hive_agent", hive_agent, None, reply, secret)
@@ -434,6 +458,7 @@ class Sandbox:
         if secret == "":
             raise ConfigurationError("secret is empty.", hint="Leave it out to have one made.")
         if secret is not None:
+            CallbackVerifier(secret)  # what it refuses could sign no callback
             self.engine.set_secret(kind, name, secret)
         if reply is not None:
             self.engine.deployments.add(kind, name, variant, reply, **more)

@@ -64,7 +64,7 @@ def serve(
         if engine.api_key is None:
             raise ConfigurationError(
                 f"The sandbox is to listen on {host or 'all addresses'} without an API key.",
-                hint="Give it an api_key, or listen on 127.0.0.1: others on the network could use it.",
+                hint="Others on the network could use it: pass api_key=, or listen on 127.0.0.1.",
             )
         warnings.warn(
             f"The sandbox listens on {host or 'all addresses'}: others on the network can reach it",

@@ -26,7 +26,8 @@ class SandboxTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
         client = httpx.Client(transport=SandboxTransport(sandbox), base_url="http://sandbox.test/v1")
 
     Streams arrive event by event. Nothing is sent anywhere: a workflow with callback delivery has ended when
-    its reply arrives, and its callback waits in `sandbox.callbacks`. Replies that are functions run in the
+    its reply arrives, unless another thread that calls just then carries it on; and its callback waits in
+    `sandbox.callbacks`. Replies that are functions run in the
     caller's thread, also below an async client.
 
     No time passes in it. Where a reply pauses for longer than the client's read timeout, the timeout comes at

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import sqlite3
 import threading
 from collections.abc import Callable, Coroutine, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -29,8 +30,11 @@ from .runs import Reply
 
 __all__ = ["WebServer"]
 
-# A reply that is a function may block; this many may do so at once.
-WORKER_THREADS = 256
+# So many runs may take their time at once, each in a thread, as a reply that is a function may block. Look-ups and the
+# like have threads of their own, so that they are answered however many runs there are.
+MOST_RUNS = 1024
+OTHER_THREADS = 32
+SECONDS_UNTIL_TRIED_AGAIN = 1.0
 POLL_SECONDS = 0.005
 SECONDS_TO_STOP = 3
 # Longer than clients keep an idle connection (httpx: 5 s), or one is closed just when they use it again.
@@ -57,6 +61,7 @@ class WebServer:
         self._engine = engine
         self._listener = listener
         self._deliver_to = tuple(deliver_to)
+        self._run_threads = ThreadPoolExecutor(MOST_RUNS, "fetch-hive-sandbox-run")
         self._ready = threading.Event()
         self._stopping = threading.Event()
         self._ended: Future[None] = Future()
@@ -114,7 +119,8 @@ class WebServer:
 
     def _run(self) -> None:
         try:
-            asyncio.run(self._serve())
+            with self._run_threads:
+                asyncio.run(self._serve())
         except BaseException as error:
             self._ended.set_exception(error)
         else:
@@ -124,7 +130,7 @@ class WebServer:
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._loop.set_default_executor(ThreadPoolExecutor(WORKER_THREADS, "fetch-hive-sandbox-reply"))
+        self._loop.set_default_executor(ThreadPoolExecutor(OTHER_THREADS, "fetch-hive-sandbox"))
         async with Delivery(self._engine, self._deliver_to) as self._delivery:
             self._engine.lifecycle.attach(self._notice)
             try:
@@ -145,11 +151,12 @@ class WebServer:
         request = Request(scope, receive)
         with contextlib.suppress(ClientDisconnect):
             path = b"?".join(filter(None, (scope["raw_path"], scope["query_string"]))).decode("latin-1")
-            body = await request.body()
+            body = await _body(request, self._engine.choices.max_body)
             handle = partial(self._engine.handle, request.method, path, request.headers, body, wait=self._wait)
             with self._call():
+                threads = self._run_threads if request.method == "POST" else None
                 try:
-                    reply = await asyncio.to_thread(handle)
+                    reply = await self._loop.run_in_executor(threads, handle)
                 except _StoppingError:
                     reply = HUNG_UP
                 if reply.unfinished is not None:
@@ -227,8 +234,13 @@ class WebServer:
 
     async def _do(self, job: Job) -> None:
         if job.kind == "run":
-            with contextlib.suppress(_StoppingError):
-                await asyncio.to_thread(self._engine.lifecycle.finish, job.id, wait=self._wait)
+            finish = partial(self._engine.lifecycle.finish, job.id, wait=self._wait)
+            try:
+                await self._loop.run_in_executor(self._run_threads, finish)
+            except _StoppingError:
+                return
+            except sqlite3.OperationalError:  # another program holds the file; the job is still there
+                self._loop.call_later(SECONDS_UNTIL_TRIED_AGAIN, self._take_jobs)
         elif job.kind == "callback":
             await self._delivery.deliver(job.id)
         else:
@@ -247,8 +259,18 @@ class WebServer:
                     await asyncio.sleep(POLL_SECONDS)
 
 
-class _StoppingError(Exception):
-    """The server stops while a run takes its time."""
+class _StoppingError(BaseException):
+    """The server stops while a run takes its time. Like an interrupt, it is no failure of the run."""
+
+
+async def _body(request: Request, limit: int) -> bytes:
+    """The request's body, as far as it is needed to see that it is too large."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > limit:
+            break
+    return bytes(body)
 
 
 class _Uvicorn(uvicorn.Server):
