@@ -378,7 +378,7 @@ def test_python_code_repeats_the_very_request(
     kind: str, path: str, body: dict[str, Any], expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The Python of Get Code runs, and the sandbox receives the same request once more; the key is not in it."""
-    sandbox = Sandbox(api_key="fhk_private")
+    sandbox = Sandbox(api_key="fhk_private", choices=Choices(callback_retry_delays=()))
     invoke(sandbox, path, body)
     first = sandbox.runs[0]
     assert first.http is not None
@@ -422,7 +422,7 @@ def test_curl_code_is_the_exact_request(kind: str, path: str, body: dict[str, An
 def test_curl_code_repeats_the_very_request(index: int) -> None:
     """The cURL of Get Code, given to a shell, makes the sandbox receive the same bytes once more."""
     _, path, body, _ = REQUESTS[index]
-    sandbox = Sandbox(api_key="fhk_private")
+    sandbox = Sandbox(api_key="fhk_private", choices=Choices(callback_retry_delays=()))
     invoke(sandbox, path, body)
     first = sandbox.runs[0]
     assert first.http is not None

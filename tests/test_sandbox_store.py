@@ -1022,3 +1022,4 @@ def test_a_child_of_fork_leaves_the_connection_to_its_parent(monkeypatch: pytest
     store.close()
     monkeypatch.undo()
     assert store.value("key") == b"value"
+    store._db._connection.close()  # nobody else will, as this process was the parent all along

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ...error_codes import BY_CODE
+from ..lifecycle import CANCELLED, STOPPED, TIMED_OUT
 from ..runs import Refused, Run
 
 __all__ = ["fix_of_refused", "fix_of_run"]
@@ -12,11 +13,10 @@ __all__ = ["fix_of_refused", "fix_of_run"]
 _TEXTS: Mapping[str, str] = {
     "The reply function returned None": "The function registered for it has a path without a return: return a text, "
     "a JSON value or an Answer there.",
-    "The run was cancelled": "It was cancelled by hand. Send the request again if it is to run.",
-    "Nobody chose in time": "Choose before the wait ends, give the step a longer timeout, or let it go on by itself "
+    CANCELLED: "It was cancelled by hand. Send the request again if it is to run.",
+    TIMED_OUT: "Choose before the wait ends, give the step a longer timeout, or let it go on by itself "
     'with on_timeout="continue".',
-    "The sandbox was stopped while this ran": "Its caller was gone when the sandbox started again. Send the request "
-    "again.",
+    STOPPED: "Its caller was gone when the sandbox started again. Send the request again.",
 }
 _REFUSALS: Mapping[str, str] = {
     "Missing required field: deployment or variant": "Send both, as texts that are not empty. A lenient sandbox "
