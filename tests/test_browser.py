@@ -10,9 +10,11 @@ import os
 import re
 import shutil
 import threading
+import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -39,7 +41,7 @@ from axe_playwright_python.sync_playwright import Axe  # noqa: E402 - they may b
 from playwright.sync_api import expect, sync_playwright  # noqa: E402 - as above
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Page, Route
 
 ARGUMENTS = [
     "--no-sandbox",
@@ -299,6 +301,25 @@ def test_a_new_run_appears_live(server: SandboxServer, open_page: Open) -> None:
     assert page.evaluate("window.untouched")
 
 
+def test_a_page_that_takes_long_is_fetched_seldom(server: SandboxServer, open_page: Open) -> None:
+    """However much happens, a page that takes long to make is not asked for again at once."""
+    page = open_page("/prompts")
+    expect(page.get_by_role("status")).to_have_text("Live")
+    fetched: list[float] = []
+
+    def slowly(route: Route) -> None:
+        fetched.append(time.monotonic())
+        time.sleep(0.4)
+        route.continue_()
+
+    page.route("**/prompts", slowly)
+    for _ in range(30):
+        send_prompt(server)
+        page.wait_for_timeout(100)
+    expect(rows(page)).to_have_count(30)
+    assert min(later - earlier for earlier, later in pairwise(fetched)) > 1
+
+
 def test_an_open_run_changes_live(sandbox: Sandbox, server: SandboxServer, open_page: Open, hook: Receiver) -> None:
     """A run's page follows what happens to the run elsewhere; what was unfolded stays so."""
     path = waiting_workflow(sandbox, server, hook.url)
@@ -430,14 +451,18 @@ def test_on_a_small_screen(sandbox: Sandbox, server: SandboxServer, open_page: O
     """At 360 pixels nothing is wider than the screen, and the table is still a table to a screen reader."""
     send_typed(server)
     send_prompt(server, deployment="d" * 80, metadata={"k" * 60: "v" * 90}, inputs={"i" * 50: "x" * 500})
+    send(server, "workflow", deployment="<" + "w" * 60 + " x>", variant="default")
     path = waiting_workflow(sandbox, server, hook.url)
-    request_id = sandbox.runs[-2].request_id
+    request_id = sandbox.runs[-3].request_id
     paths = ["/prompts", f"/runs/{request_id}", path, "/deployments", "/refused", "/approvals", "/hive-agents"]
     for path in paths:
         page = open_page(path, viewport={"width": 360, "height": 740})
         assert page.evaluate("document.documentElement.scrollWidth") <= 360, path
     page = open_page("/prompts", viewport={"width": 360, "height": 740})
     expect(rows(page)).to_have_count(5)
+    assert all(
+        cell["width"] > 250 for one in page.locator(".log td.metadata:visible").all() if (cell := one.bounding_box())
+    )
     expect(page.get_by_role("columnheader")).to_have_count(7)
 
 

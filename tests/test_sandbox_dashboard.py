@@ -236,6 +236,14 @@ def test_what_cannot_be_read_is_said_and_left_out() -> None:
     assert all(word in said for word in ("'lost' is no status", "'3y'", "'yesterday' is no time", "A value alone"))
 
 
+def test_more_filters_than_a_database_takes_are_left_out(sandbox: Sandbox, browser: Browser) -> None:
+    """An address with very many filters by metadata is answered with the first of them, and says so."""
+    invoke(sandbox, "/v1/prompt/invoke", {**PROMPT, "metadata": {f"k{number}": 1 for number in range(50)}})
+    page = browser.page("/prompts?" + "&".join(f"key=k{number}" for number in range(1200)))
+    assert "1 run matches" in text_of(page)
+    assert "What comes after 50 filters by metadata is too much. It is left out of the filter." in text_of(page)
+
+
 def test_an_address_keeps_every_filter() -> None:
     """The address made of a query is read as that query."""
     query = LogQuery.read(
@@ -611,7 +619,8 @@ def test_events_of_a_stream_are_read_whatever_they_are() -> None:
         headers={"content-type": "text/event-stream"},
         body=(*chunks, b"data: [1]\n\n", b"data: {\xff\n\ndata: {"),
     )
-    shown = bodies.events(reply)
+    shown, total = bodies.events(reply)
+    assert total == len(shown)
     assert [(event.type, event.text) for event in shown] == [
         ("response", "Hi"),
         ("3", ""),
@@ -622,8 +631,19 @@ def test_events_of_a_stream_are_read_whatever_they_are() -> None:
     assert json.loads(shown[0].json) == {"type": "response", "response": "Hi"}
     assert bodies.is_stream(reply)
     assert not bodies.is_stream(Reply(status=200, headers={"Content-Type": "application/json"}, body=b""))
-    many = Reply(status=200, headers={}, body=b"data: {}\n\n" * (bodies.MAX_EVENTS + 1))
-    assert len(bodies.events(many)) == bodies.MAX_EVENTS
+
+
+def test_a_long_stream_says_how_long(sandbox: Sandbox, browser: Browser) -> None:
+    """Of very many events the first are shown, with the number of all."""
+    sandbox.prompt("long", reply="word " * 1500)
+    invoke(sandbox, "/v1/prompt/invoke", {"deployment": "long", "variant": "default", "streaming": True})
+    run = sandbox.runs[0]
+    assert run.reply is not None
+    first, total = bodies.events(run.reply)
+    assert (len(first), total) == (bodies.MAX_EVENTS, bodies.body_bytes(run.reply).count(b"data: "))
+    page = text_of(browser.page(f"/runs/{run.request_id}"))
+    assert f"Events of the stream {total:,}" in page
+    assert "Cut: these are the first 1,000." in page
 
 
 def test_every_error_has_a_fix(sandbox: Sandbox) -> None:
@@ -1386,6 +1406,14 @@ def test_only_the_newest_refused_requests_are_shown(sandbox: Sandbox, browser: B
     for _ in range(201):
         sandbox.engine.handle("GET", "/v1/nowhere", {}, b"")
     assert "The newest 200" in browser.page("/refused")
+
+
+def test_large_bodies_do_not_make_the_page_of_refused_requests_large(sandbox: Sandbox, browser: Browser) -> None:
+    """Each body is cut, with its size."""
+    sandbox.engine.handle("POST", "/v1/prompt/invoke", {"Authorization": "Bearer any"}, b"<" * 60_000)
+    page = browser.page("/refused")
+    assert len(page) < 50_000
+    assert "Cut: the whole of it has 60,000 bytes." in page
 
 
 # --- live -----------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from typing import Any
 
@@ -14,6 +15,7 @@ from fetch_hive_sdk.sandbox.ids import new_request_id, request_id_of_uuid, uuid_
 from .sandbox_requests import (
     DELIVERED,
     HIVE_AGENT,
+    KEY,
     PROMPT,
     START,
     URL,
@@ -264,3 +266,13 @@ def test_what_browsers_look_for_is_not_listed_as_refused(sandbox: Sandbox) -> No
     for method, path in [("GET", "/favicon.png"), ("GET", "/v1/prompts"), ("POST", "/prompt/invoke")]:
         assert sandbox.engine.handle(method, path, {}, b"").status == 404
     assert [one.request.path for one in sandbox.engine.store.refused()] == ["/prompt/invoke", "/v1/prompts"]
+
+
+def test_refused_bodies_are_kept_in_part(sandbox: Sandbox) -> None:
+    """Of a refused body its beginning is kept, and nothing of one that came without a key; no secret of its query."""
+    body = json.dumps({"deployment": "x" * 100_000}).encode()
+    sandbox.engine.handle("POST", "/v1/prompt/invoke?Secret=whsec_1&a=1", KEY, body)
+    sandbox.engine.handle("POST", "/v1/prompt/invoke", {}, body)
+    without_key, without_variant = (one.request for one in sandbox.engine.store.refused())
+    assert (without_variant.body, without_variant.path) == (body[:65_536], "/v1/prompt/invoke?a=1")
+    assert without_key.body == b""

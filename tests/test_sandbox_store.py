@@ -1023,3 +1023,19 @@ def test_a_child_of_fork_leaves_the_connection_to_its_parent(monkeypatch: pytest
     monkeypatch.undo()
     assert store.value("key") == b"value"
     store._db._connection.close()  # nobody else will, as this process was the parent all along
+
+
+def test_a_page_of_runs_sorts_no_records(tmp_path: Path) -> None:
+    """To show a page, SQLite sorts the numbers of runs alone, however large their records are."""
+    store = Store(tmp_path / "runs.sqlite")
+    store.runs(RunFilter(kinds=("prompt",)), newest_first=True, limit=1)
+    seen: list[str] = []
+    store._db._connection.set_trace_callback(seen.append)
+    store.runs(RunFilter(kinds=("prompt",)), newest_first=True, limit=1)
+    store._db._connection.set_trace_callback(None)
+    query = next(sql for sql in seen if "record" in sql)
+    plan = [row[3] for row in store._db.rows(f"EXPLAIN QUERY PLAN {query}")]
+    outer = plan[: next(index for index, step in enumerate(plan) if "SUBQUERY" in step)]
+    assert outer
+    assert not [step for step in outer if "TEMP B-TREE" in step]
+    store.close()

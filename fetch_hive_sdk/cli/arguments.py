@@ -20,6 +20,7 @@ __all__ = [
     "Body",
     "Json",
     "Secrets",
+    "above_zero",
     "api_key_from",
     "check_filled",
     "check_url",
@@ -54,6 +55,17 @@ Secrets = Annotated[
 Body = Annotated[str, typer.Option("--body", metavar="FILE", help="The file with the exact body; - is standard input.")]
 
 _SCALAR = re.compile(r'true|false|null|-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?|"(.*)"', re.DOTALL)
+
+
+def above_zero(seconds: float | None) -> float | None:
+    """A number of seconds as it was given.
+
+    Raises:
+        BadParameter: It is not above 0. A `min=` of the option would let nan pass with older versions of typer.
+    """
+    if seconds is not None and not seconds > 0:
+        raise typer.BadParameter(f"{seconds:g} is not above 0.")
+    return seconds
 
 
 def api_key_from(option: str | None) -> str:

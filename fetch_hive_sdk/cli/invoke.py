@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .arguments import ApiKey, BaseUrl, Json, api_key_from, read_inputs, read_metadata, read_text
+from .arguments import ApiKey, BaseUrl, Json, above_zero, api_key_from, read_inputs, read_metadata, read_text
 from .failures import ExitCode
 from .terminal import OutputError, note, one_line, say, say_json, seconds, shown, waiting
 
@@ -63,13 +63,13 @@ Timeout = Annotated[
     typer.Option(
         "--timeout",
         metavar="SECONDS",
-        min=0.001,
+        callback=above_zero,
         help="How long to wait: 300 for the answer; with --stream 60 for each event.",
     ),
 ]
 AnswerTimeout = Annotated[
     float | None,
-    typer.Option("--timeout", metavar="SECONDS", min=0.001, help="How long to wait for the answer: 300."),
+    typer.Option("--timeout", metavar="SECONDS", callback=above_zero, help="How long to wait for the answer: 300."),
 ]
 
 app = typer.Typer(help="Run a prompt, a workflow or an agent.", no_args_is_help=True, rich_markup_mode=None)

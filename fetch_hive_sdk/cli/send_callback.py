@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .arguments import Body, Json, Secrets, check_url, read_bytes, secrets_from
+from .arguments import Body, Json, Secrets, above_zero, check_url, read_bytes, secrets_from
 from .failures import ExitCode
 from .terminal import one_line, say, say_json, seconds, shown, waiting, without_password
 
@@ -33,7 +33,7 @@ def send_callback(
     secret: Secrets = None,
     signature: Annotated[Encoding, typer.Option("--signature", help="How to write the signature down.")] = Encoding.HEX,
     timeout: Annotated[
-        float, typer.Option("--timeout", metavar="SECONDS", min=0.001, help="Seconds to wait for the answer.")
+        float, typer.Option("--timeout", metavar="SECONDS", callback=above_zero, help="Seconds to wait for the answer.")
     ] = 30,
     as_json: Json = False,
 ) -> None:

@@ -47,6 +47,7 @@ PLANS: dict[Plan, int] = {"lite": 1, "starter": 3, "pro": 5}
 
 TRIGGER_SECRET_HEADER = "x-fetch-hive-webhook-secret"  # noqa: S105 - its name
 APPROVALS_PER_PAGE = 25
+REFUSED_BODY = 64 * 1024  # bytes that are kept of a refused request's body
 _KEPT_HEADERS = {"content-type": "Content-Type", "accept": "Accept", "user-agent": "User-Agent"}
 _NAME_KEYS: dict[Kind, str] = {
     "prompt": "deployment",
@@ -452,7 +453,9 @@ class Engine:
     def _log_refusal(self, http: HttpRequest, status: int, error: str, code: str | None) -> None:
         if http.method == "GET" and not http.path.startswith("/v1/"):  # a browser looks for an icon, or the like
             return
-        self.store.add_refused(Refused(at=self.clock(), request=http, status=status, error=error, error_code=code))
+        # Without a key anybody can send anything: that is not kept.
+        kept = replace(http, body=b"" if status == 401 else http.body[:REFUSED_BODY])
+        self.store.add_refused(Refused(at=self.clock(), request=kept, status=status, error=error, error_code=code))
         self.tell(Change("refused"))
 
     def _error(self, status: int, text: str, code: str | None) -> Reply:
@@ -465,7 +468,7 @@ def _header(headers: Mapping[str, str], name: str) -> str:
 
 def _shown_path(path: str, parameters: Mapping[str, str]) -> str:
     """The path with its query string, but without the secret in it."""
-    shown = {name: value for name, value in parameters.items() if name != "secret"}
+    shown = {name: value for name, value in parameters.items() if name.lower() != "secret"}
     return f"{path}?{urlencode(shown)}" if shown else path
 
 

@@ -75,7 +75,7 @@ class Refused:
 
     Attributes:
         at: When.
-        request: What was asked.
+        request: What was asked. Of its body the first 64 KiB are kept; without an accepted key, nothing.
         status: HTTP status of the refusal.
         error: Its text.
         error_code: Its stable code, if it has one.

@@ -155,7 +155,10 @@ class Store:
             condition = sql(condition, "AND number < (SELECT number FROM runs WHERE request_id = ?)")
             values.append(before)
         order = "DESC" if newest_first else "ASC"
-        return self._runs(f"WHERE {condition} ORDER BY number {order} LIMIT ?", *values, -1 if limit is None else limit)
+        # The numbers first: else whole records, which may be large, are sorted only to be left out.
+        numbers = f"SELECT number FROM runs WHERE {condition} ORDER BY number {order} LIMIT ?"  # noqa: S608 - no values
+        which = f"WHERE number IN ({numbers}) ORDER BY number {order}"
+        return self._runs(which, *values, -1 if limit is None else limit)
 
     def count(self, filter: RunFilter = EVERY_RUN) -> int:  # noqa: A002 - as above
         """How many runs match."""

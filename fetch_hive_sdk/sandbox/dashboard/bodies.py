@@ -49,19 +49,20 @@ class Text:
     cut: bool
 
 
-def shown(body: bytes, *, reveal: bool = False) -> Text:
+def shown(body: bytes, *, reveal: bool = False, limit: int = MAX_TEXT) -> Text:
     """A body laid out if it is JSON, else as it is, with what is not UTF-8 as escapes.
 
     Args:
         body: All of it.
         reveal: True shows the webhook secret in it.
+        limit: How many characters are shown; no more than `MAX_TEXT`.
     """
     text = body[: 4 * MAX_TEXT].decode("utf-8", "backslashreplace")
     if len(body) <= MAX_PRETTY:
         with contextlib.suppress(ValueError, RecursionError):
             text = pretty(json.loads(text))
     text = text if reveal else masked(text)
-    return Text(text[:MAX_TEXT], len(body), len(text) > MAX_TEXT)
+    return Text(text[:limit], len(body), len(text) > limit)
 
 
 def cut(text: str) -> str:
@@ -105,10 +106,12 @@ class Event:
     json: str
 
 
-def events(reply: Reply) -> list[Event]:
-    """The events of a streamed reply, those beyond the first 1,000 left out."""
+def events(reply: Reply) -> tuple[list[Event], int]:
+    """The events of a streamed reply, those beyond the first 1,000 left out, and how many there are in all."""
     body = body_bytes(reply)
-    return [_event(data) for data in islice(SSEDecoder(len(body) + 1).feed(body), MAX_EVENTS)]
+    sent = SSEDecoder(len(body) + 1).feed(body)
+    first = [_event(data) for data in islice(sent, MAX_EVENTS)]
+    return first, len(first) + sum(1 for _ in sent)
 
 
 def _event(data: bytes) -> Event:

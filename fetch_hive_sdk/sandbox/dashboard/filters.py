@@ -22,6 +22,7 @@ __all__ = ["STATUSES", "WITHIN", "Chip", "LogQuery", "metadata_value", "said", "
 Scalar = Union[str, int, float, bool, None]
 
 STATUSES: tuple[Status, ...] = get_args(Status)
+MAX_METADATA = 50  # filters by metadata at once; a database takes only so many conditions
 WITHIN: Mapping[str, tuple[str, timedelta]] = {
     "5m": ("Last 5 minutes", timedelta(minutes=5)),
     "1h": ("Last hour", timedelta(hours=1)),
@@ -105,7 +106,10 @@ class LogQuery:
         metadata = tuple(
             MetadataFilter(key=key, value=metadata_value(text) if text.strip() else ANY) for key, text in pairs if key
         )
-        return replace(query, metadata=tuple({_pair(one): one for one in metadata}.values()))
+        metadata = tuple({_pair(one): one for one in metadata}.values())
+        if len(metadata) > MAX_METADATA:
+            query = query._problem(f"What comes after {MAX_METADATA} filters by metadata is too much")
+        return replace(query, metadata=metadata[:MAX_METADATA])
 
     def _with(self, name: str, text: str) -> LogQuery:
         if name == "status":

@@ -31,6 +31,7 @@ __all__ = ["Pages"]
 
 PAGE_SIZE = 50
 REFUSED_SHOWN = 200
+REFUSED_TEXT = 5_000  # characters of each one's body: there are many on the page
 APPROVALS_SHOWN = 100
 SECRET_KINDS: tuple[Kind, ...] = ("workflow", "agent", "hive_agent")
 
@@ -297,7 +298,8 @@ class Pages:
         return self._deployments(request, secret_of=(kind, form.get("name", "")))
 
     def _refused(self, request: Request) -> Response:
-        refused = [(one, bodies.shown(one.request.body)) for one in self._engine.store.refused(REFUSED_SHOWN)]
+        newest = self._engine.store.refused(REFUSED_SHOWN)
+        refused = [(one, bodies.shown(one.request.body, limit=REFUSED_TEXT)) for one in newest]
         return self._render(request, "refused.html", refused=refused, limit=REFUSED_SHOWN)
 
     async def _live(self, request: Request) -> Response:

@@ -28,6 +28,7 @@
   let busy = false;
   let again = false;
   let last = 0;
+  let took = 0;
 
   function say(text, state) {
     note.hidden = false;
@@ -48,10 +49,10 @@
     };
   }
 
-  // However much happens, the page is fetched three times a second at most.
+  // However much happens, the page is fetched three times a second at most, and seldomer where that takes long.
   function soon() {
     if (timer) return;
-    timer = window.setTimeout(refresh, Math.max(60, 330 - (performance.now() - last)));
+    timer = window.setTimeout(refresh, Math.max(60, Math.max(330, 3 * took) - (performance.now() - last)));
   }
 
   function disconnect() {
@@ -69,6 +70,7 @@
       return;
     }
     busy = true;
+    const begun = performance.now();
     try {
       const answer = await fetch(path, { headers: { Accept: "text/html" }, redirect: "error" });
       const next = new DOMParser().parseFromString(await answer.text(), "text/html");
@@ -88,6 +90,7 @@
     } finally {
       busy = false;
       last = performance.now();
+      took = Math.min(last - begun, 3000);
       if (again) {
         again = false;
         soon();
