@@ -7,7 +7,7 @@ from typing import Any
 from ..error_codes import BY_CODE, ERROR_CODES
 from .choices import Choices
 
-__all__ = ["CONCURRENCY_LIMIT", "DAILY_LIMIT", "daily_limit_body", "error_catalog"]
+__all__ = ["CONCURRENCY_LIMIT", "DAILY_LIMIT", "concurrency_limit", "daily_limit_body", "error_catalog"]
 
 DAILY_LIMIT = "api_rate_limit_exceeded"
 CONCURRENCY_LIMIT = "You've reached your concurrency limit. Try again later or use async mode."
@@ -55,3 +55,13 @@ def daily_limit_body(limit: int, current: int, choices: Choices) -> dict[str, An
         "limit": limit,
         "current": current,
     }
+
+
+def concurrency_limit(choices: Choices) -> tuple[dict[str, str], dict[str, str]]:
+    """Body and headers of a 429 for as many workflows at once as the plan allows, as the documentation shows it.
+
+    Args:
+        choices: Whether it says when to come again.
+    """
+    seconds = choices.retry_after
+    return {"error": CONCURRENCY_LIMIT}, {} if seconds is None else {"Retry-After": f"{seconds:.15g}"}

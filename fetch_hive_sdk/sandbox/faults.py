@@ -28,7 +28,7 @@ from typing_extensions import Self
 from ..error_codes import BY_CODE
 from ..errors import ConfigurationError
 from ..jsonable import article, plain
-from .catalog import CONCURRENCY_LIMIT, DAILY_LIMIT, daily_limit_body
+from .catalog import CONCURRENCY_LIMIT, DAILY_LIMIT, concurrency_limit, daily_limit_body
 from .choices import Choices
 from .chunks import Chunk, Cut, Pause
 from .fault_text import FLAGS, read_fault, refused, unknown
@@ -182,9 +182,8 @@ class Fault:
         if self.error is None and status == 429 and code == DAILY_LIMIT:
             body = daily_limit_body(50, 50, choices)
         elif self.error is None and status == 429 and code is None:
-            body = {"error": text}
-            if choices.retry_after is not None:
-                headers["Retry-After"] = f"{choices.retry_after:.15g}"
+            body, more = concurrency_limit(choices)
+            headers.update(more)
         return self._replaced(Reply(status=status, headers=headers, body=json_bytes(body)))
 
     def damage(self, reply: Reply, choices: Choices) -> Reply:

@@ -22,7 +22,7 @@ from typing import Any, Literal
 from ..errors import ConfigurationError
 from .agent_work import approval_of, delegation_of, may_delegate, workflow_of
 from .answers import Answer, count_usage
-from .catalog import CONCURRENCY_LIMIT
+from .catalog import concurrency_limit
 from .changes import Change, Listener
 from .choices import Choices
 from .deployments import Deployments, HumanInTheLoop
@@ -501,10 +501,8 @@ class Lifecycle:
         return self._store.active(("workflow",), counted) < self._places
 
     def _no_place(self) -> Refusal:
-        seconds = self._choices.retry_after
-        headers = {} if seconds is None else {"Retry-After": f"{seconds:.15g}"}
-        body = {"error": CONCURRENCY_LIMIT}
-        return Refusal(CONCURRENCY_LIMIT, status=429, code=None, headers=headers, body=body)
+        body, headers = concurrency_limit(self._choices)
+        return Refusal(body["error"], status=429, code=None, headers=headers, body=body)
 
     def _answer(self, run: Run) -> Answer:
         # Nothing is locked here: a reply may be slow, or use the sandbox itself.
