@@ -9,7 +9,9 @@ demo: .venv/ready-package  ## run a prompt, a stream, two workflows, a callback 
 	$(BIN)/python examples/demo.py
 
 test: .venv/ready-test  ## run the tests; the package has to be covered to the last branch
-	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest --numprocesses auto
+	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --fail-under=100
 
 test-browser: .venv/ready-test .venv/ready-browser  ## walk through the run log in a real Chromium, which has to be there

@@ -49,10 +49,12 @@ def sandbox_without_key() -> Iterator[None]:
     if os.environ.get("FETCH_HIVE_API_KEY"):
         yield
         return
-    with make_sandbox().serve() as server:
+    sandbox = make_sandbox()
+    with sandbox.serve() as server:
         print("FETCH_HIVE_API_KEY is not set: this runs against the sandbox, in which no model runs.", file=sys.stderr)
         os.environ["FETCH_HIVE_API_KEY"] = server.api_key
         os.environ["FETCH_HIVE_BASE_URL"] = server.base_url
+        os.environ["FETCH_HIVE_WORKSPACE_ID"] = sandbox.workspace_id
         reach_directly(server.base_url)
         yield
 

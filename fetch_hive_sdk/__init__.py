@@ -17,39 +17,62 @@ from .version import VERSION as __version__
 if TYPE_CHECKING:
     from .callbacks import *
     from .client import *
+    from .compat import *
     from .errors import *
     from .events import *
     from .operations import *
+    from .resources.agents import *
+    from .resources.approvals import *
+    from .resources.assets import *
+    from .resources.base import *
+    from .resources.chats import *
+    from .resources.error_codes import *
+    from .resources.knowledge_bases import *
+    from .resources.models import *
+    from .resources.requests import *
+    from .resources.search_services import *
+    from .resources.triggers import *
+    from .resources.workflow_runs import *
     from .results import *
     from .retries import *
     from .streams import *
 
 # fmt: off
 __all__ = [
-    "APIConnectionError", "APIStatusError", "APITimeoutError", "AgentAsyncOptions", "AgentCompletedEvent",
-    "AgentDelegation", "AgentDelegationEvent", "AgentFailedEvent", "AgentMessage", "AgentReply", "ArtifactEvent",
-    "AsyncFetchHive", "AsyncStream", "Attachment", "AuthenticationError", "AutoApprovedToolCall", "BadRequestError",
-    "CallbackEvent", "CallbackVerificationError", "CallbackVerifier", "ClientClosedError", "ConcurrencyLimitError",
-    "ConfigurationError", "ConflictError", "DailyLimitError", "DeniedToolCall", "ErrorEvent", "FetchHive",
-    "FetchHiveError", "GeneratedArtifact", "HiveAgentCancelledEvent", "HiveAgentCompletedEvent",
-    "HiveAgentFailedEvent", "InternalServerError", "InvalidRequestError", "Metadata", "MetadataValue",
+    "APIConnectionError", "APIStatusError", "APITimeoutError", "Agent", "AgentAsyncOptions", "AgentCompletedEvent",
+    "AgentDelegation", "AgentDelegationEvent", "AgentFailedEvent", "AgentMessage", "AgentReply", "AgentRun",
+    "ApprovalBatchItem", "ApprovalCapabilities", "ApprovalPage", "ApprovalRequester", "ApprovalVote", "ArtifactEvent",
+    "Asset", "AsyncFetchHive", "AsyncStream", "Attachment", "AuthenticationError", "AutoApprovedToolCall",
+    "BadRequestError", "BudgetPolicy", "CallbackEvent", "CallbackVerificationError", "CallbackVerifier",
+    "CatalogedErrorCode", "Chat", "ChatMessage", "ClientClosedError", "ConcurrencyLimitError", "ConfigurationError",
+    "ConflictError", "DailyLimitError", "DeniedToolCall", "Done", "ErrorCatalog", "ErrorEvent", "FetchHive",
+    "FetchHiveError", "GeneratedArtifact", "HTTPResponse", "HiveAgentCancelledEvent", "HiveAgentCompletedEvent",
+    "HiveAgentFailedEvent", "HiveAgentRun", "HiveAgentSources", "InternalServerError", "InvalidRequestError",
+    "KnowledgeBase", "KnowledgeBaseItem", "KnowledgeBaseSearch", "Metadata", "MetadataValue", "Model",
     "NotFoundError", "PaymentRequiredError", "PendingDelegation", "PendingToolApproval", "PermissionDeniedError",
-    "PromptResult", "RateLimitError", "ReasoningEvent", "ResponseEvent", "RetryPolicy", "SIGNATURE_HEADER",
-    "Stream", "StreamClosedError", "StreamError", "StreamEvent", "StreamFailedError", "StreamIdleTimeoutError",
-    "StreamInterruptedError", "SummaryEvent", "ToolApproval", "ToolApprovalEvent", "ToolCall", "ToolEvent",
-    "UnexpectedResponseError", "UnknownEvent", "UnprocessableEntityError", "Usage", "UsageEvent",
-    "WorkflowCompleted", "WorkflowCompletedEvent", "WorkflowFailed", "WorkflowFailedEvent", "WorkflowQueued",
-    "WorkflowRun", "WorkflowRunning", "__version__", "unwrap_callback", "verify_callback",
+    "PromptResult", "RateLimitError", "ReasoningEvent", "Regeneration", "RequestRecord", "ResponseEvent",
+    "ResultList", "RetryPolicy", "SIGNATURE_HEADER", "SearchCountry", "SearchService", "Stream", "StreamClosedError",
+    "StreamError", "StreamEvent", "StreamFailedError", "StreamIdleTimeoutError", "StreamInterruptedError",
+    "SummaryEvent", "ToolActionApproval", "ToolApproval", "ToolApprovalEvent", "ToolCall", "ToolEvent",
+    "Transcription", "UnexpectedResponseError", "UnknownEvent", "UnprocessableEntityError", "Usage", "UsageEvent",
+    "WaitTimeoutError", "WorkflowCompleted", "WorkflowCompletedEvent", "WorkflowFailed", "WorkflowFailedEvent",
+    "WorkflowQueued", "WorkflowRun", "WorkflowRunRecord", "WorkflowRunning", "__version__", "aiter_sse", "iter_sse",
+    "unwrap_callback", "verify_callback",
 ]
 # fmt: on
 
 # The lighter ones first: a name is looked up in this order when it is first used, so that the import itself
 # costs nothing and a web handler that only verifies callbacks loads no client.
-_MODULES = ("errors", "retries", "results", "events", "callbacks", "operations", "streams", "client")
+_MODULES = (
+    *("errors", "retries", "results", "events", "callbacks", "operations", "streams", "client", "compat"),
+    *(f"resources.{noun}" for noun in ("agents", "approvals", "assets", "base", "chats", "error_codes")),
+    *(f"resources.{noun}" for noun in ("knowledge_bases", "models", "requests", "search_services", "triggers")),
+    "resources.workflow_runs",
+)
 
 
 def __getattr__(name: str) -> Any:
-    if name in _MODULES:
+    if name in _MODULES or name == "resources":
         return importlib.import_module(f".{name}", __name__)
     if name in __all__:
         for module_name in _MODULES:

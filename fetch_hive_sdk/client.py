@@ -4,23 +4,48 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Any, Generic, TypeVar, Union
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, Union, overload
 from uuid import UUID
 
 import httpx
 from typing_extensions import Self
 
-from . import operations
+from . import compat, operations, resources
 from .drivers import drive, drive_async
 from .exchange import run
 from .http import AsyncPool, SyncPool
 from .jsonable import article
 from .logs import setup_from_environment
-from .operations import AgentAsyncOptions, AgentMessage, Attachment, Inputs, Metadata, Operation, ToolApproval
-from .results import AgentReply, PromptResult, WorkflowRun
+from .operations import (
+    AgentAsyncOptions,
+    AgentMessage,
+    Attachment,
+    BudgetPolicy,
+    HiveAgentSources,
+    Inputs,
+    Metadata,
+    Operation,
+    ToolApproval,
+)
+from .results import AgentReply, HiveAgentRun, PromptResult, WorkflowRun
 from .retries import DEFAULT_MAX_RETRIES, RetryPolicy
+from .settings import DEFAULT_BASE_URL as DEFAULT_BASE_URL  # noqa: PLC0414 - 0.4.1 had it here
 from .settings import DEFAULT_IDLE_TIMEOUT, DEFAULT_TIMEOUT, Settings
 from .streams import AsyncStream, Stream
+
+if TYPE_CHECKING:
+    from .resources.agents import Agents, AsyncAgents
+    from .resources.approvals import Approvals, AsyncApprovals
+    from .resources.assets import Assets, AsyncAssets
+    from .resources.chats import AsyncChats, Chats
+    from .resources.delegations import AsyncDelegations, Delegations
+    from .resources.error_codes import ErrorCatalog
+    from .resources.knowledge_bases import AsyncKnowledgeBases, KnowledgeBases
+    from .resources.models import AsyncModels, Models
+    from .resources.requests import AsyncRequests, Requests
+    from .resources.search_services import AsyncSearchServices, SearchServices
+    from .resources.triggers import AsyncTriggers, Triggers
+    from .resources.workflow_runs import AsyncWorkflowRuns, WorkflowRuns
 
 __all__ = ["AsyncFetchHive", "FetchHive"]
 
@@ -67,7 +92,7 @@ def _wrong_http_client(http_client: object, expected: str) -> str:
     )
 
 
-class FetchHive(_Client[SyncPool]):
+class FetchHive(compat.OldMethods, _Client[SyncPool]):
     """The client of Fetch Hive for code that blocks. Threads may share it; make one and keep it.
 
         with FetchHive() as client:
@@ -82,6 +107,8 @@ class FetchHive(_Client[SyncPool]):
             drip in included; an `httpx.Timeout` sets the phases instead, `float("inf")` no limit. Default
             300. At worst a call takes `timeout * (max_retries + 1)` and the waits between: up to 8 s each,
             or up to 60 s where the service asks for it with `Retry-After`. Streams keep to `idle_timeout`.
+        workspace_id: The workspace whose knowledge bases, agents, chats, assets and approvals are meant, where a call
+            does not name one. Default: the environment variable `FETCH_HIVE_WORKSPACE_ID`. Runs do not need it.
         max_retries: Further attempts after a failed one, default 2. An invoke is repeated only where it
             provably did not run: the connection could not be made, 429 other than the daily cap, 503
             with `Retry-After`.
@@ -104,6 +131,7 @@ class FetchHive(_Client[SyncPool]):
         base_url: str | None = None,
         timeout: float | httpx.Timeout = DEFAULT_TIMEOUT,
         *,
+        workspace_id: str | UUID | None = None,
         max_retries: int = DEFAULT_MAX_RETRIES,
         idle_timeout: float = DEFAULT_IDLE_TIMEOUT,
         retry_policy: RetryPolicy | None = None,
@@ -116,6 +144,7 @@ class FetchHive(_Client[SyncPool]):
         settings = Settings.resolve(
             api_key=api_key,
             base_url=base_url,
+            workspace_id=workspace_id,
             timeout=timeout,
             max_retries=None if retry_policy and max_retries == DEFAULT_MAX_RETRIES else max_retries,
             idle_timeout=idle_timeout,
@@ -128,6 +157,7 @@ class FetchHive(_Client[SyncPool]):
     def with_options(
         self,
         *,
+        workspace_id: str | UUID | None = None,
         timeout: float | httpx.Timeout | None = None,
         max_retries: int | None = None,
         idle_timeout: float | None = None,
@@ -144,6 +174,7 @@ class FetchHive(_Client[SyncPool]):
             ConfigurationError: A setting is wrong.
         """
         settings = self._settings.changed(
+            workspace_id=workspace_id,
             timeout=timeout,
             max_retries=max_retries,
             idle_timeout=idle_timeout,
@@ -211,8 +242,8 @@ class FetchHive(_Client[SyncPool]):
         deployment: str,
         variant: str | None = None,
         inputs: Inputs | None = None,
-        callback_url: str | None = None,
         async_mode: bool | None = None,
+        callback_url: str | None = None,
         user: str | None = None,
         metadata: Metadata | None = None,
         tool_approval: ToolApproval | None = None,
@@ -223,10 +254,10 @@ class FetchHive(_Client[SyncPool]):
             deployment: The workflow deployment's key.
             variant: The deployment's variant. The service's documentation requires it; left out, it is not sent.
             inputs: Values for the Start step: text as str, arrays as lists.
+            async_mode: Superseded, for code written for 0.4.1: True asks for callback delivery, False
+                for direct delivery whatever `callback_url` is.
             callback_url: Where Fetch Hive posts the signed result. Passing it switches callback delivery on:
                 the call returns at once. Workflows with a Human in the Loop step need it.
-            async_mode: Only for code written for older versions: True asks for callback delivery, False
-                for direct delivery whatever `callback_url` is.
             user: Your own id of the person or system that asks, shown in User Tracking.
             metadata: Flat fields of yours for the log: str, int, float, bool or None. Not an input.
             tool_approval: `"policy"` follows the saved rules, `"auto_approve"` allows actions for this run.
@@ -244,7 +275,14 @@ class FetchHive(_Client[SyncPool]):
         """
         return self._run(
             operations.invoke_workflow(
-                self._settings, deployment, variant, inputs, callback_url, async_mode, user, metadata, tool_approval
+                self._settings,
+                deployment,
+                variant,
+                inputs,
+                compat.delivery(callback_url, async_mode),
+                user,
+                metadata,
+                tool_approval,
             )
         )
 
@@ -254,14 +292,14 @@ class FetchHive(_Client[SyncPool]):
         agent: str,
         message: str,
         thread_id: str | None = None,
+        user: str | None = None,
+        metadata: Metadata | None = None,
         messages: Sequence[AgentMessage] | None = None,
-        attachments: Sequence[str | Attachment] | None = None,
         image_urls: Sequence[str] | None = None,
+        attachments: Sequence[str | Attachment] | None = None,
         known_artifact_refs: Sequence[str | UUID] | None = None,
         artifact_refs: Sequence[str | UUID] | None = None,
         async_options: AgentAsyncOptions | None = None,
-        user: str | None = None,
-        metadata: Metadata | None = None,
         tool_approval: ToolApproval | None = None,
     ) -> AgentReply:
         """Send a message to an agent and wait for its reply.
@@ -317,14 +355,14 @@ class FetchHive(_Client[SyncPool]):
         agent: str,
         message: str,
         thread_id: str | None = None,
+        user: str | None = None,
+        metadata: Metadata | None = None,
         messages: Sequence[AgentMessage] | None = None,
-        attachments: Sequence[str | Attachment] | None = None,
         image_urls: Sequence[str] | None = None,
+        attachments: Sequence[str | Attachment] | None = None,
         known_artifact_refs: Sequence[str | UUID] | None = None,
         artifact_refs: Sequence[str | UUID] | None = None,
         async_options: AgentAsyncOptions | None = None,
-        user: str | None = None,
-        metadata: Metadata | None = None,
         tool_approval: ToolApproval | None = None,
     ) -> Stream[AgentReply]:
         """Send a message to an agent and read its reply while it works.
@@ -355,6 +393,155 @@ class FetchHive(_Client[SyncPool]):
                 streaming=True,
             )
         )
+
+    def invoke_hive_agent(
+        self,
+        *,
+        hive_agent: str,
+        objective: str,
+        callback_url: str,
+        sources: HiveAgentSources | None = None,
+        metadata: Metadata | None = None,
+        unattended: bool | None = None,
+        budget_policy: BudgetPolicy | None = None,
+    ) -> HiveAgentRun:
+        """Start a hive agent. Its result comes by callback alone.
+
+        Args:
+            hive_agent: The hive agent's id.
+            objective: What it is to achieve.
+            callback_url: Where Fetch Hive posts the signed result, when the run has completed, failed or was
+                cancelled.
+            sources: What it may draw on: `website_urls`, `asset_ids`, `knowledge_base_ids`,
+                `knowledge_base_item_ids`.
+            metadata: Flat fields of yours for the log: str, int, float, bool or None. Not an input.
+            unattended: True: the run never pauses for clarification or for its budget's approval.
+            budget_policy: For unattended runs over their budget: `"stop"` fails the run, `"proceed_to_cap"` goes on
+                to the hard cap.
+
+        Returns:
+            The run, whose `callback_verifier()` verifies the callback.
+
+        Raises:
+            InvalidRequestError: An argument is wrong; nothing was sent.
+            APIStatusError: The service refused the call.
+            APIConnectionError: No complete answer came; `may_have_run` says whether it may have run.
+            UnexpectedResponseError: The answer is not what the API promises.
+        """
+        return self._run(
+            operations.invoke_hive_agent(
+                self._settings, hive_agent, objective, callback_url, sources, metadata, unattended, budget_policy
+            )
+        )
+
+    @property
+    def requests(self) -> Requests:
+        """Runs by their request id: look one up, or wait for its end."""
+        return resources.requests.Requests(self._settings, self._pool)
+
+    @property
+    def workflow_runs(self) -> WorkflowRuns:
+        """Runs of workflows by their UUID, as older versions of the API had them."""
+        return resources.workflow_runs.WorkflowRuns(self._settings, self._pool)
+
+    @property
+    def triggers(self) -> Triggers:
+        """Webhook triggers: start workflows and agents by their secret instead of the key."""
+        return resources.triggers.Triggers(self._settings, self._pool)
+
+    @property
+    def delegations(self) -> Delegations:
+        """Background work that agents have started."""
+        return resources.delegations.Delegations(self._settings, self._pool)
+
+    @property
+    def approvals(self) -> Approvals:
+        """Tool calls that wait for a decision."""
+        return resources.approvals.Approvals(self._settings, self._pool)
+
+    @property
+    def knowledge_bases(self) -> KnowledgeBases:
+        """Knowledge bases, their items, and searching them."""
+        return resources.knowledge_bases.KnowledgeBases(self._settings, self._pool)
+
+    @property
+    def agents(self) -> Agents:
+        """The workspace's agents."""
+        return resources.agents.Agents(self._settings, self._pool)
+
+    @property
+    def chats(self) -> Chats:
+        """Chats with agents, and their messages."""
+        return resources.chats.Chats(self._settings, self._pool)
+
+    @property
+    def assets(self) -> Assets:
+        """The workspace's files."""
+        return resources.assets.Assets(self._settings, self._pool)
+
+    @property
+    def models(self) -> Models:
+        """The models that prompts and agents may use."""
+        return resources.models.Models(self._settings, self._pool)
+
+    @property
+    def search_services(self) -> SearchServices:
+        """Search services, and the countries they search in."""
+        return resources.search_services.SearchServices(self._settings, self._pool)
+
+    def error_codes(self, *, locale: str | None = None) -> ErrorCatalog:
+        """The service's catalog of error codes, as it is now. No key is sent.
+
+        Args:
+            locale: The language of the texts, such as `"es"`. Default: the service's; so for one it does not have.
+
+        Raises:
+            APIStatusError: The service refused the call.
+            APIConnectionError: No complete answer came.
+        """
+        return self._run(resources.error_codes.catalog(locale))
+
+    @overload
+    def request(self, method: str, path: str, *, json: Any = None, params: Mapping[str, Any] | None = None) -> Any: ...
+    @overload
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: Any = None,
+        params: Mapping[str, Any] | None = None,
+        cast_to: type[ResultT],
+    ) -> ResultT: ...
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: Any = None,
+        params: Mapping[str, Any] | None = None,
+        cast_to: Any = None,
+    ) -> Any:
+        """Call any endpoint, also one that has no method yet: with the key, retries and errors of every other call.
+
+        A POST is repeated only where the first one provably did nothing; any other method is repeated after
+        failures on the way and 5xx too.
+
+        Args:
+            method: The HTTP method.
+            path: The path after `base_url`, such as `/public/models`. Escape ids in it by `urllib.parse.quote`.
+            json: The JSON body: what pydantic can write as JSON. Default: none.
+            params: The query. None is left out, a list is sent as repeated parameters.
+            cast_to: What to read the answer as: any type that pydantic reads, such as `list[int]` or a model of
+                yours; `HTTPResponse` for status, headers and bytes. Default: plain JSON values, None for no body.
+
+        Raises:
+            InvalidRequestError: An argument is wrong; nothing was sent.
+            APIStatusError: The service refused the call.
+            APIConnectionError: No complete answer came.
+            UnexpectedResponseError: The answer is no JSON, or does not fit `cast_to`.
+        """
+        return self._run(operations.request(method, path, json, params, cast_to))
 
     def close(self) -> None:
         """Close the connections. A second time does nothing; a call afterwards raises `ClientClosedError`."""
@@ -396,6 +583,7 @@ class AsyncFetchHive(_Client[AsyncPool]):
         base_url: str | None = None,
         timeout: float | httpx.Timeout = DEFAULT_TIMEOUT,
         *,
+        workspace_id: str | UUID | None = None,
         max_retries: int = DEFAULT_MAX_RETRIES,
         idle_timeout: float = DEFAULT_IDLE_TIMEOUT,
         retry_policy: RetryPolicy | None = None,
@@ -408,6 +596,7 @@ class AsyncFetchHive(_Client[AsyncPool]):
         settings = Settings.resolve(
             api_key=api_key,
             base_url=base_url,
+            workspace_id=workspace_id,
             timeout=timeout,
             max_retries=None if retry_policy and max_retries == DEFAULT_MAX_RETRIES else max_retries,
             idle_timeout=idle_timeout,
@@ -420,6 +609,7 @@ class AsyncFetchHive(_Client[AsyncPool]):
     def with_options(
         self,
         *,
+        workspace_id: str | UUID | None = None,
         timeout: float | httpx.Timeout | None = None,
         max_retries: int | None = None,
         idle_timeout: float | None = None,
@@ -432,6 +622,7 @@ class AsyncFetchHive(_Client[AsyncPool]):
         Arguments, result and errors are those of `FetchHive.with_options`.
         """
         settings = self._settings.changed(
+            workspace_id=workspace_id,
             timeout=timeout,
             max_retries=max_retries,
             idle_timeout=idle_timeout,
@@ -479,8 +670,8 @@ class AsyncFetchHive(_Client[AsyncPool]):
         deployment: str,
         variant: str | None = None,
         inputs: Inputs | None = None,
-        callback_url: str | None = None,
         async_mode: bool | None = None,
+        callback_url: str | None = None,
         user: str | None = None,
         metadata: Metadata | None = None,
         tool_approval: ToolApproval | None = None,
@@ -491,7 +682,14 @@ class AsyncFetchHive(_Client[AsyncPool]):
         """
         return await self._run(
             operations.invoke_workflow(
-                self._settings, deployment, variant, inputs, callback_url, async_mode, user, metadata, tool_approval
+                self._settings,
+                deployment,
+                variant,
+                inputs,
+                compat.delivery(callback_url, async_mode),
+                user,
+                metadata,
+                tool_approval,
             )
         )
 
@@ -501,14 +699,14 @@ class AsyncFetchHive(_Client[AsyncPool]):
         agent: str,
         message: str,
         thread_id: str | None = None,
+        user: str | None = None,
+        metadata: Metadata | None = None,
         messages: Sequence[AgentMessage] | None = None,
-        attachments: Sequence[str | Attachment] | None = None,
         image_urls: Sequence[str] | None = None,
+        attachments: Sequence[str | Attachment] | None = None,
         known_artifact_refs: Sequence[str | UUID] | None = None,
         artifact_refs: Sequence[str | UUID] | None = None,
         async_options: AgentAsyncOptions | None = None,
-        user: str | None = None,
-        metadata: Metadata | None = None,
         tool_approval: ToolApproval | None = None,
     ) -> AgentReply:
         """Send a message to an agent and wait for its reply.
@@ -539,14 +737,14 @@ class AsyncFetchHive(_Client[AsyncPool]):
         agent: str,
         message: str,
         thread_id: str | None = None,
+        user: str | None = None,
+        metadata: Metadata | None = None,
         messages: Sequence[AgentMessage] | None = None,
-        attachments: Sequence[str | Attachment] | None = None,
         image_urls: Sequence[str] | None = None,
+        attachments: Sequence[str | Attachment] | None = None,
         known_artifact_refs: Sequence[str | UUID] | None = None,
         artifact_refs: Sequence[str | UUID] | None = None,
         async_options: AgentAsyncOptions | None = None,
-        user: str | None = None,
-        metadata: Metadata | None = None,
         tool_approval: ToolApproval | None = None,
     ) -> AsyncStream[AgentReply]:
         """Send a message to an agent and read its reply while it works.
@@ -571,6 +769,118 @@ class AsyncFetchHive(_Client[AsyncPool]):
                 streaming=True,
             )
         )
+
+    async def invoke_hive_agent(
+        self,
+        *,
+        hive_agent: str,
+        objective: str,
+        callback_url: str,
+        sources: HiveAgentSources | None = None,
+        metadata: Metadata | None = None,
+        unattended: bool | None = None,
+        budget_policy: BudgetPolicy | None = None,
+    ) -> HiveAgentRun:
+        """Start a hive agent. Its result comes by callback alone.
+
+        Arguments, result and errors are those of `FetchHive.invoke_hive_agent`.
+        """
+        return await self._run(
+            operations.invoke_hive_agent(
+                self._settings, hive_agent, objective, callback_url, sources, metadata, unattended, budget_policy
+            )
+        )
+
+    @property
+    def requests(self) -> AsyncRequests:
+        """Runs by their request id: look one up, or wait for its end."""
+        return resources.requests.AsyncRequests(self._settings, self._pool)
+
+    @property
+    def workflow_runs(self) -> AsyncWorkflowRuns:
+        """Runs of workflows by their UUID, as older versions of the API had them."""
+        return resources.workflow_runs.AsyncWorkflowRuns(self._settings, self._pool)
+
+    @property
+    def triggers(self) -> AsyncTriggers:
+        """Webhook triggers: start workflows and agents by their secret instead of the key."""
+        return resources.triggers.AsyncTriggers(self._settings, self._pool)
+
+    @property
+    def delegations(self) -> AsyncDelegations:
+        """Background work that agents have started."""
+        return resources.delegations.AsyncDelegations(self._settings, self._pool)
+
+    @property
+    def approvals(self) -> AsyncApprovals:
+        """Tool calls that wait for a decision."""
+        return resources.approvals.AsyncApprovals(self._settings, self._pool)
+
+    @property
+    def knowledge_bases(self) -> AsyncKnowledgeBases:
+        """Knowledge bases, their items, and searching them."""
+        return resources.knowledge_bases.AsyncKnowledgeBases(self._settings, self._pool)
+
+    @property
+    def agents(self) -> AsyncAgents:
+        """The workspace's agents."""
+        return resources.agents.AsyncAgents(self._settings, self._pool)
+
+    @property
+    def chats(self) -> AsyncChats:
+        """Chats with agents, and their messages."""
+        return resources.chats.AsyncChats(self._settings, self._pool)
+
+    @property
+    def assets(self) -> AsyncAssets:
+        """The workspace's files."""
+        return resources.assets.AsyncAssets(self._settings, self._pool)
+
+    @property
+    def models(self) -> AsyncModels:
+        """The models that prompts and agents may use."""
+        return resources.models.AsyncModels(self._settings, self._pool)
+
+    @property
+    def search_services(self) -> AsyncSearchServices:
+        """Search services, and the countries they search in."""
+        return resources.search_services.AsyncSearchServices(self._settings, self._pool)
+
+    async def error_codes(self, *, locale: str | None = None) -> ErrorCatalog:
+        """The service's catalog of error codes, as it is now. No key is sent.
+
+        Arguments, result and errors are those of `FetchHive.error_codes`.
+        """
+        return await self._run(resources.error_codes.catalog(locale))
+
+    @overload
+    async def request(
+        self, method: str, path: str, *, json: Any = None, params: Mapping[str, Any] | None = None
+    ) -> Any: ...
+    @overload
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: Any = None,
+        params: Mapping[str, Any] | None = None,
+        cast_to: type[ResultT],
+    ) -> ResultT: ...
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: Any = None,
+        params: Mapping[str, Any] | None = None,
+        cast_to: Any = None,
+    ) -> Any:
+        """Call any endpoint, also one that has no method yet: with the key, retries and errors of every other call.
+
+        Arguments, result and errors are those of `FetchHive.request`.
+        """
+        return await self._run(operations.request(method, path, json, params, cast_to))
 
     async def aclose(self) -> None:
         """Close the connections. A second time does nothing; a call afterwards raises `ClientClosedError`."""

@@ -50,6 +50,14 @@ def _perform(step: Step, pool: SyncPool) -> httpx.Response | Failure | None:
             return response
         except _FAILURES as error:
             return _failure_of(error, request, trace)
+        finally:
+            _close_file(step)
+
+
+def _close_file(step: Send) -> None:
+    """Close what an upload has opened; an attempt that broke off leaves it open."""
+    if not isinstance(step.operation.body, bytes):
+        step.operation.body.close()
 
 
 def _failure_of(error: Exception, request: httpx.Request, trace: Trace) -> Failure:
@@ -97,6 +105,8 @@ async def _perform_async(step: Step, pool: AsyncPool) -> httpx.Response | Failur
         for response in opened:  # it came in the moment of the cancellation
             await in_own_task(partial(_close, response))
         raise
+    finally:
+        _close_file(step)
 
 
 async def _close(response: httpx.Response) -> None:

@@ -4,6 +4,7 @@
     * ConfigurationError (ValueError)            a setting of the client is missing or wrong
     * ClientClosedError (RuntimeError)           the client was closed, or belongs to another event loop
     * InvalidRequestError (ValueError)           the arguments of a call are wrong; nothing was sent
+    * WaitTimeoutError (TimeoutError)            a run had not ended when the time to wait for it was over
     * APIConnectionError (httpx.TransportError)  no complete answer came back
         * APITimeoutError (httpx.TimeoutException)
     * APIStatusError (httpx.HTTPStatusError)     the service answered with an error status
@@ -18,7 +19,7 @@
             * DailyLimitError                    the plan's daily cap; resets at midnight UTC
             * ConcurrencyLimitError              too many workflows of the plan run at once
         * InternalServerError                    500 and above
-    * UnexpectedResponseError                    the answer came, and is not what the API promises
+    * UnexpectedResponseError (ValueError)       the answer came, and is not what the API promises
     * StreamError                                a stream did not end as it should
         * StreamFailedError                      the run failed: the service sent an error event
         * StreamInterruptedError (APIConnectionError)
@@ -26,7 +27,8 @@
         * StreamClosedError                      the stream was left early and is read again
     * CallbackVerificationError (ValueError)     a callback is not from Fetch Hive, or is unreadable
 
-The classes in brackets are further bases: code that catches httpx's errors or ValueError keeps working.
+The classes in brackets are further bases: code that catches httpx's errors or ValueError keeps working. What httpx
+has a narrower class for, such as httpx.ReadTimeout, is caught as that too.
 Each error says what happened, what that means and what to do next. All survive pickle and copy.
 """
 
@@ -35,7 +37,7 @@ from __future__ import annotations
 import math
 import re
 from datetime import datetime, timedelta, timezone
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar, cast
 
 import httpx
 import pydantic_core
@@ -68,12 +70,14 @@ __all__ = [
     "StreamInterruptedError",
     "UnexpectedResponseError",
     "UnprocessableEntityError",
+    "WaitTimeoutError",
 ]
 
 ErrorT = TypeVar("ErrorT", bound="FetchHiveError")
 
 _EXCERPT_LENGTH = 200
-_SHORTEST_KEY = 8
+_SHORTEST_SECRET = 8
+WEBHOOK_SECRET_HEADER = "X-Fetch-Hive-Webhook-Secret"  # noqa: S105 - its name
 
 
 class FetchHiveError(Exception):
@@ -86,8 +90,8 @@ class FetchHiveError(Exception):
         error_code: The service's stable code (`error_code`, or its older alias `code`).
         status_code: The HTTP status, where an answer came.
         body: The answer's body: parsed JSON, or the text if it is not JSON.
-        may_have_run: True if the service could have started the run. Repeating the call may then run,
-            and bill, it a second time.
+        may_have_run: True if the service could have started the run, or made the change. Repeating the call
+            may then run, and bill, it a second time.
         retryable: True if the same call can succeed later without a change, and repeating it is safe.
         retry_after: Seconds the service asked to wait, where it did.
     """
@@ -120,30 +124,35 @@ class FetchHiveError(Exception):
 
     def __reduce__(self) -> Any:
         state = {name: _picklable(value) for name, value in self.__dict__.items()}
-        return _restore, (type(self), str(self), state)
+        return _restore, (*(self._made_of or (type(self), None)), str(self), state)
+
+    # The class and httpx's class that `also` has made this one of.
+    _made_of: ClassVar[tuple[type[FetchHiveError], type[BaseException]] | None] = None
 
 
-def _restore(cls: type[ErrorT], text: str, state: dict[str, Any]) -> ErrorT:
+def _restore(cls: type[ErrorT], cause: type[BaseException] | None, text: str, state: dict[str, Any]) -> ErrorT:
     """Rebuild a pickled error without running `__init__`, whose arguments differ from class to class."""
+    cls = cls if cause is None else also(cls, cause)
     error = cls.__new__(cls, text)
+    error.args = (text,)  # a TimeoutError takes them in `__init__`
     error.__dict__.update(state)
     return error
 
 
 def _picklable(value: Any) -> Any:
-    """A request or response as it may leave the process: without the key it was sent with."""
+    """A request or response as it may leave the process: without the key or secret it was sent with."""
     if isinstance(value, httpx.Response):
-        key = _key_of(value)
         kept = [
-            (name, text.replace(key, "[api key]") if key else text)
+            (name, _without_secrets(text.encode(), value.request).decode())
             for name, text in value.headers.multi_items()
             if not name.startswith("content-")
         ]
-        copy = httpx.Response(value.status_code, headers=kept, content=_without_key(value) if value.is_closed else b"")
-        copy.request = httpx.Request(value.request.method, value.request.url)
+        content = _without_secrets(value.content, value.request) if value.is_closed else b""
+        copy = httpx.Response(value.status_code, headers=kept, content=content)
+        copy.request = _picklable(value.request)
         return copy
     if isinstance(value, httpx.Request):
-        return httpx.Request(value.method, value.url)
+        return httpx.Request(value.method, value.url.copy_with(query=None))
     return value
 
 
@@ -157,6 +166,18 @@ class ClientClosedError(FetchHiveError, RuntimeError):
 
 class InvalidRequestError(FetchHiveError, ValueError):
     """The arguments of a call are wrong. Raised before anything is sent; the message names the field."""
+
+
+class WaitTimeoutError(FetchHiveError, TimeoutError):
+    """A run had not ended when the time to wait for it was over. It goes on; wait again, or look it up later.
+
+    Attributes:
+        record: The run as it was when last looked up, a `RequestRecord`; None if no look-up was answered.
+    """
+
+    def __init__(self, message: str, *, record: Any = None, **fields: Any) -> None:
+        super().__init__(message, **fields)
+        self.record = record
 
 
 class APIConnectionError(FetchHiveError, httpx.TransportError):
@@ -231,7 +252,7 @@ class InternalServerError(APIStatusError):
     """500 and above: the service, its provider or a proxy in between failed."""
 
 
-class UnexpectedResponseError(FetchHiveError):
+class UnexpectedResponseError(FetchHiveError, ValueError):
     """An answer came that is not what the API promises: truncated JSON, a page of HTML, a broken encoding.
 
     Attributes:
@@ -285,6 +306,27 @@ class CallbackVerificationError(FetchHiveError, ValueError):
         self.reason = reason
 
 
+_MADE: dict[tuple[Any, Any], Any] = {}
+
+
+def also(cls: type[ErrorT], cause: type[BaseException]) -> type[ErrorT]:
+    """An error class for what httpx has a class of its own for: code that catches that one catches this too.
+
+    Args:
+        cls: The class as which the error is documented, and as which it shows.
+        cause: The class of httpx's error, or one derived from it.
+    """
+    known: type[BaseException] | None = next((base for base in cause.__mro__ if base.__module__ == "httpx"), None)
+    # Errors of reading a stream that is closed are of no use to catch, and are made in another way.
+    if known is None or issubclass(cls, known) or issubclass(known, httpx.StreamError):
+        return cls
+    if (cls, known) not in _MADE:
+        names = {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "__doc__": cls.__doc__}
+        made = type(cls.__name__, (cls, known), {**names, "_made_of": (cls, known)})
+        return cast("type[ErrorT]", _MADE.setdefault((cls, known), made))
+    return cast("type[ErrorT]", _MADE[cls, known])
+
+
 # --- from an answer to the error it means -----------------------------------------------------------
 
 _BY_STATUS: dict[int, type[APIStatusError]] = {
@@ -306,7 +348,7 @@ _STATUS_HINTS = {
     403: "This key may not do that. Give it the permission in the dashboard, or leave the option out.",
     404: "There is no such resource in this key's workspace. Check the id, and that base_url ends with /v1.",
     409: "It was changed or decided in the meantime. Read its state before you try again.",
-    422: "The service understood the request and cannot carry it out. Correct what it names.",
+    422: "The service understood the request and cannot carry it out. Correct what it names; an id may be wrong.",
     429: "Too many requests. Wait, then try again.",
 }
 
@@ -320,6 +362,8 @@ _CONCURRENCY_HINT = (
 MAY_HAVE_RUN_HINT = (
     "The run may have started, and may be billed: look it up in the dashboard before you repeat the call."
 )
+MAY_BE_DONE_HINT = "It may have been done all the same: look before you repeat the call."
+MAY_BE_GONE_HINT = "An attempt before this one failed on the way, and may have deleted it all the same."
 
 
 def status_error(
@@ -330,6 +374,7 @@ def status_error(
     may_have_run: bool,
     retryable: bool,
     retry_after: float | None,
+    advice: str = "",
 ) -> APIStatusError:
     """Turn an error answer into the error class its status and code mean.
 
@@ -340,6 +385,7 @@ def status_error(
         may_have_run: Whether the service could have started the run.
         retryable: Whether repeating the call is safe and can help.
         retry_after: Seconds to wait as the service asked, if it did.
+        advice: What else to say about repeating the call.
     """
     status = response.status_code
     code = error_code_of(body)
@@ -349,8 +395,7 @@ def status_error(
         cls, hint = DailyLimitError, _DAILY_HINT
     elif status == 429 and "concurrency" in said_by_service(body).lower():
         cls, hint = ConcurrencyLimitError, _CONCURRENCY_HINT
-    if may_have_run:
-        hint = f"{hint} {MAY_HAVE_RUN_HINT}"
+    hint = f"{hint} {advice}".rstrip()
     if retry_after is not None:
         hint = f"{hint} The service asks to wait {retry_after:g} s."
     reason = f" {response.reason_phrase}" if response.reason_phrase else ""
@@ -374,24 +419,24 @@ def status_error(
 
 def response_body(response: httpx.Response) -> Any:
     """The body as JSON, or as text where it is not JSON. Never raises."""
-    content = _without_key(response)
+    content = _without_secrets(response.content, response.request)
     try:
         return pydantic_core.from_json(content)
     except ValueError:
         return content.decode("utf-8", errors="replace")
 
 
-def _without_key(response: httpx.Response) -> bytes:
-    """The body, safe to show: a page that echoes the request must not leak the key it was sent with."""
-    key = _key_of(response)
-    return response.content.replace(key.encode(), b"[api key]") if key else response.content
-
-
-def _key_of(response: httpx.Response) -> str:
-    sent: str = response.request.headers.get("Authorization", "")
-    key = sent.removeprefix("Bearer ")
-    # A word as short as "test" is no real key, and would be cut out of the service's own words.
-    return key if len(key) >= _SHORTEST_KEY else ""
+def _without_secrets(text: bytes, request: httpx.Request) -> bytes:
+    """What was answered, safe to show: a page that echoes the request must not leak what it was sent with."""
+    secrets = {
+        b"[api key]": request.headers.get("Authorization", "").removeprefix("Bearer "),
+        b"[webhook secret]": request.headers.get(WEBHOOK_SECRET_HEADER) or request.url.params.get("secret", ""),
+    }
+    for mask, secret in secrets.items():
+        # A word as short as "test" is no real key, and would be cut out of the service's own words.
+        if len(secret) >= _SHORTEST_SECRET:
+            text = text.replace(secret.encode(), mask)
+    return text
 
 
 def error_code_of(body: Any) -> str | None:

@@ -9,21 +9,25 @@ from __future__ import annotations
 import time
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Any, TypeVar, Union
+from typing import Any, TypeVar, Union, cast
 
 import httpx
 
 from . import errors, retries
 from .deadlines import Trace
 from .errors import (
+    MAY_BE_DONE_HINT,
+    MAY_BE_GONE_HINT,
     MAY_HAVE_RUN_HINT,
     APIConnectionError,
     APITimeoutError,
     FetchHiveError,
     UnexpectedResponseError,
+    also,
 )
 from .logs import logger
 from .operations import Operation
+from .results import Answered, HTTPResponse
 from .retries import RetryPolicy
 from .settings import Settings
 
@@ -92,12 +96,17 @@ Exchange = Generator[Step, Outcome, ResultT]
 def run(operation: Operation[ResultT], settings: Settings) -> Exchange[ResultT]:
     """A call that ends with its result."""
     response = yield from _accepted(operation, settings)
+    answer = HTTPResponse(response.status_code, response.headers, response.content)
+    if operation.whole:
+        return cast("ResultT", answer)
     try:
-        result = operation.read(response.content)
+        result = operation.read(answer.content)
     except ValueError as error:
         raise _unexpected(operation, response, f"cannot be read: {error}") from error
     if failure := operation.failure(result):
         raise _unexpected(operation, response, f"is an error, and not an answer: {failure}")
+    if isinstance(result, Answered):
+        result.answered_with(answer)
     logger.debug("%s: request_id %s", operation.name, getattr(result, "request_id", None))
     return result
 
@@ -119,6 +128,7 @@ def is_event_stream(response: httpx.Response) -> bool:
 def _accepted(operation: Operation[Any], settings: Settings) -> Exchange[httpx.Response]:
     policy = settings.retry_policy
     attempt = 0
+    unanswered = False  # an attempt may have reached the service
     while True:
         attempt += 1
         started = time.monotonic()
@@ -128,10 +138,13 @@ def _accepted(operation: Operation[Any], settings: Settings) -> Exchange[httpx.R
         if isinstance(outcome, httpx.Response):
             if outcome.is_success:
                 return outcome
-            error, again = _status_error(operation, settings, outcome)
+            error, again = _status_error(operation, settings, outcome, unanswered=unanswered)
+            unanswered = unanswered or outcome.status_code >= 500
         else:
             assert outcome is not None
             error, again = _failure(operation, settings, outcome)
+            unanswered = unanswered or outcome.sent
+        again = again and operation.can_be_sent_again
         if not again or attempt > policy.max_retries or (error.retry_after or 0) > policy.max_retry_after:
             raise error from (outcome.error if isinstance(outcome, Failure) else None)
         delay = policy.delay(attempt, error.retry_after)
@@ -142,7 +155,7 @@ def _accepted(operation: Operation[Any], settings: Settings) -> Exchange[httpx.R
 
 
 def _status_error(
-    operation: Operation[Any], settings: Settings, response: httpx.Response
+    operation: Operation[Any], settings: Settings, response: httpx.Response, *, unanswered: bool
 ) -> tuple[errors.APIStatusError, bool]:
     status = response.status_code
     body = errors.response_body(response)
@@ -151,17 +164,21 @@ def _status_error(
     def repeated_by(policy: RetryPolicy) -> bool:
         return policy.repeats_status(
             status,
-            starts_run=operation.starts_run,
+            effect=operation.effect,
             daily_limit=errors.is_daily_limit(status, body),
             retry_after=retry_after,
         )
 
+    may_have_run = operation.effect != "nothing" and retries.may_have_run(
+        status, direct_workflow=operation.direct_workflow, retry_after=retry_after
+    )
+    gone = MAY_BE_GONE_HINT if unanswered and operation.method == "DELETE" and status in (404, 410, 422) else ""
     error = errors.status_error(
         response,
         body,
         call=operation.name,
-        may_have_run=operation.starts_run
-        and retries.may_have_run(status, direct_workflow=operation.direct_workflow, retry_after=retry_after),
+        may_have_run=may_have_run,
+        advice=_doubt(operation) if may_have_run else gone,
         retryable=repeated_by(RetryPolicy()),
         retry_after=retry_after,
     )
@@ -170,16 +187,16 @@ def _status_error(
 
 def _failure(operation: Operation[Any], settings: Settings, failure: Failure) -> tuple[APIConnectionError, bool]:
     timed_out = isinstance(failure.error, httpx.TimeoutException)
-    may_have_run = operation.starts_run and failure.sent
+    may_have_run = operation.effect != "nothing" and failure.sent
     what, hint = _what_happened(operation, failure)
-    error = (APITimeoutError if timed_out else APIConnectionError)(
+    error = also(APITimeoutError if timed_out else APIConnectionError, type(failure.error))(
         f"{operation.name}: {what}.",
-        hint=f"{hint} {MAY_HAVE_RUN_HINT if may_have_run else 'Nothing was run.'}".strip(),
+        hint=f"{hint} {_doubt(operation) if may_have_run else _nothing_done(operation)}".strip(),
         may_have_run=may_have_run,
         retryable=not may_have_run and not failure.hopeless,
         request=failure.request,
     )
-    again = settings.retry_policy.repeats_failure(starts_run=operation.starts_run, may_have_run=may_have_run)
+    again = settings.retry_policy.repeats_failure(effect=operation.effect, may_have_run=may_have_run)
     return error, again and not failure.hopeless
 
 
@@ -229,13 +246,22 @@ def _unexpected(operation: Operation[Any], response: httpx.Response, problem: st
     return UnexpectedResponseError(
         f"{operation.name} was answered {response.status_code} ({kind}), and the body {problem}.",
         hint="It is in error.body as it came. A proxy may stand in between, or base_url be wrong."
-        f" {MAY_HAVE_RUN_HINT if operation.starts_run else ''}".rstrip(),
+        f" {_doubt(operation)}".rstrip(),
         request_id=errors.request_id_of(body),
         status_code=response.status_code,
         body=body,
-        may_have_run=operation.starts_run,
+        may_have_run=operation.effect != "nothing",
         response=response,
     )
+
+
+def _doubt(operation: Operation[Any]) -> str:
+    """What to think of a call that the service may have carried out."""
+    return {"run": MAY_HAVE_RUN_HINT, "change": MAY_BE_DONE_HINT, "nothing": ""}[operation.effect]
+
+
+def _nothing_done(operation: Operation[Any]) -> str:
+    return {"run": "Nothing was run.", "change": "Nothing was changed.", "nothing": ""}[operation.effect]
 
 
 def _told(outcome: Outcome) -> str:

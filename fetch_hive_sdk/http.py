@@ -38,16 +38,29 @@ def build_request(
     headers = httpx.Headers({"User-Agent": USER_AGENT})
     headers.update(settings.default_headers)
     headers["Accept"] = "text/event-stream, application/json" if operation.streaming else "application/json"
-    headers["Authorization"] = f"Bearer {settings.api_key}"
-    headers["Content-Type"] = "application/json"
-    return client.build_request(
+    if operation.with_key:
+        headers["Authorization"] = f"Bearer {settings.api_key}"
+    headers.update(operation.headers)
+    body = operation.body
+    if isinstance(body, bytes):
+        if body:
+            headers["Content-Type"] = "application/json"
+    else:
+        headers["Content-Type"] = body.content_type
+        if body.length is not None:
+            headers["Content-Length"] = str(body.length)
+    url = settings.base_url + operation.path
+    request = client.build_request(
         operation.method,
-        settings.base_url + operation.path,
-        content=operation.body,
+        f"{url}?{operation.query}" if operation.query else url,
+        content=body or None,
         headers=headers,
         timeout=settings.phases(streaming=operation.streaming),
         extensions={"trace": trace},
     )
+    if not isinstance(body, bytes):
+        request.stream = body  # what httpx makes of it cannot be closed
+    return request
 
 
 class Pool(ABC, Generic[ClientT]):

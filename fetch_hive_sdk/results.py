@@ -10,9 +10,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
+from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Union, cast
 
+import httpx
 import pydantic_core
 from pydantic import (
     AliasChoices,
@@ -38,6 +40,8 @@ __all__ = [
     "AutoApprovedToolCall",
     "DeniedToolCall",
     "GeneratedArtifact",
+    "HTTPResponse",
+    "HiveAgentRun",
     "PendingDelegation",
     "PendingToolApproval",
     "PromptResult",
@@ -49,6 +53,44 @@ __all__ = [
     "WorkflowRun",
     "WorkflowRunning",
 ]
+
+
+@dataclass(frozen=True)
+class HTTPResponse:
+    """The answer that a result was read from.
+
+    Attributes:
+        status_code: HTTP status.
+        headers: Headers; their case does not matter.
+        content: The body as it came, decompressed. Not shown by `repr`: there may be a secret in it.
+    """
+
+    status_code: int
+    headers: httpx.Headers
+    content: bytes = field(repr=False)
+
+    def json(self) -> Any:
+        """The body as JSON values, with the envelope that a result was taken out of.
+
+        Raises:
+            ValueError: It is not JSON.
+        """
+        return read_json(self.content)
+
+
+class Answered:
+    """What knows the answer that it was read from."""
+
+    _http_response: HTTPResponse | None
+
+    @property
+    def http_response(self) -> HTTPResponse | None:
+        """Status, headers and body of the answer; None for what was not read from one, or came in a stream."""
+        return self._http_response
+
+    def answered_with(self, response: HTTPResponse) -> None:
+        """Remember the answer. For the SDK itself."""
+        self._http_response = response
 
 
 class Record(BaseModel, Mapping[str, Any], frozen=True):
@@ -136,8 +178,25 @@ class Part(Record, frozen=True):
         return fields
 
 
-class Result(Record, frozen=True):
+class Entity(Answered, Part, frozen=True):
+    """An object that the service keeps: the answer of one call, or one of many in a list."""
+
+    _http_response: HTTPResponse | None = PrivateAttr(default=None)
+
+    @classmethod
+    def from_json(cls, data: bytes) -> Self:
+        """Read the object from an answer; a field of an unexpected type falls back to its default.
+
+        Raises:
+            ValueError: The bytes are not a JSON object.
+        """
+        return cls.model_validate(read_object(data))
+
+
+class Result(Answered, Record, frozen=True):
     """The answer of one call, made from its bytes."""
+
+    _http_response: HTTPResponse | None = PrivateAttr(default=None)
 
     @classmethod
     def from_json(cls, data: bytes) -> Self:
@@ -334,7 +393,7 @@ class AutoApprovedToolCall(Part, frozen=True):
     summary: str = ""
 
 
-class AgentDelegation(Part, frozen=True):
+class AgentDelegation(Entity, frozen=True):
     """Background work that an agent started. Times are ISO 8601, as the service writes them.
 
     Attributes:
@@ -428,31 +487,10 @@ class AgentReply(Result, frozen=True):
         return self.status == "awaiting_approval"
 
 
-class WorkflowRun(Result, frozen=True):
-    """A run of a workflow, as one of `WorkflowCompleted`, `WorkflowFailed`, `WorkflowRunning`, `WorkflowQueued`.
+class _CallbackRun(Result, frozen=True):
+    """A run that may tell its end by a signed callback."""
 
-    A `run_status` this SDK does not know leaves it a plain `WorkflowRun`.
-
-    Attributes:
-        request_id: The run's id, `req_…`. `run["run_id"]` answers with it where the service sends no such key.
-        run_status: The service's word. `run["status"]` answers with it where the service sends no such key.
-        output: The final text, possibly JSON to be parsed; None while there is none.
-        error: What went wrong; None if nothing did.
-        webhook_secret: What the run's callback is signed with; None for direct delivery. Shown only
-            by `get_secret_value()` and `run["webhook_secret"]`.
-    """
-
-    _older_keys: ClassVar[Mapping[str, str]] = {"status": "run_status", "run_id": "request_id"}
-
-    request_id: str = Field("", validation_alias=AliasChoices("request_id", "run_id"))
-    run_status: str = Field("", validation_alias=AliasChoices("run_status", "status"))
-    output: str | None = None
-    error: str | None = None
     webhook_secret: SecretStr | None = None
-
-    @classmethod
-    def from_json(cls, data: bytes) -> Self:
-        return cast("Self", read_record(cls, data, _workflow_states()))
 
     def callback_verifier(self) -> CallbackVerifier:
         """A verifier for this run's signed callback.
@@ -473,6 +511,48 @@ class WorkflowRun(Result, frozen=True):
                 "signing secret from the deployment's page in the dashboard.",
             )
         return CallbackVerifier(self.webhook_secret.get_secret_value())
+
+
+class HiveAgentRun(_CallbackRun, frozen=True):
+    """A run of a hive agent that was started. Its end is told by a signed callback.
+
+    Attributes:
+        request_id: The run's id, `req_…`.
+        run_id: Its second id.
+        status: `pending`.
+        webhook_secret: What the run's callback is signed with. Shown only by `get_secret_value()` and
+            `run["webhook_secret"]`.
+    """
+
+    request_id: str = ""
+    run_id: str = ""
+    status: str = ""
+
+
+class WorkflowRun(_CallbackRun, frozen=True):
+    """A run of a workflow, as one of `WorkflowCompleted`, `WorkflowFailed`, `WorkflowRunning`, `WorkflowQueued`.
+
+    A `run_status` this SDK does not know leaves it a plain `WorkflowRun`.
+
+    Attributes:
+        request_id: The run's id, `req_…`. `run["run_id"]` answers with it where the service sends no such key.
+        run_status: The service's word. `run["status"]` answers with it where the service sends no such key.
+        output: The final text, possibly JSON to be parsed; None while there is none.
+        error: What went wrong; None if nothing did.
+        webhook_secret: What the run's callback is signed with; None for direct delivery. Shown only
+            by `get_secret_value()` and `run["webhook_secret"]`.
+    """
+
+    _older_keys: ClassVar[Mapping[str, str]] = {"status": "run_status", "run_id": "request_id"}
+
+    request_id: str = Field("", validation_alias=AliasChoices("request_id", "run_id"))
+    run_status: str = Field("", validation_alias=AliasChoices("run_status", "status"))
+    output: str | None = None
+    error: str | None = None
+
+    @classmethod
+    def from_json(cls, data: bytes) -> Self:
+        return cast("Self", read_record(cls, data, _workflow_states()))
 
 
 class WorkflowCompleted(WorkflowRun, frozen=True):

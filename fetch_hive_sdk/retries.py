@@ -20,6 +20,9 @@ from .errors import ConfigurationError
 
 __all__ = ["RetryPolicy"]
 
+# What a call does if it is made twice: start a second run, make a second change, or nothing more.
+Effect = Literal["run", "change", "nothing"]
+
 DEFAULT_MAX_RETRIES = 2
 
 
@@ -59,17 +62,21 @@ class RetryPolicy:
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
                 raise ConfigurationError(f"{name}: {value!r} is not allowed.", hint="Pass seconds as a number from 0.")
 
-    def repeats_failure(self, *, starts_run: bool, may_have_run: bool) -> bool:
+    def repeats_failure(self, *, effect: Effect, may_have_run: bool) -> bool:
         """Whether a call is repeated after a failure on the way: no answer, or only part of one."""
-        return not may_have_run or not starts_run or self.invokes == "always"
+        return not may_have_run or self._repeats(effect)
 
-    def repeats_status(self, status: int, *, starts_run: bool, daily_limit: bool, retry_after: float | None) -> bool:
+    def repeats_status(self, status: int, *, effect: Effect, daily_limit: bool, retry_after: float | None) -> bool:
         """Whether a call is repeated after this error status."""
         if status == 429:
             return not daily_limit
         if status == 503 and retry_after is not None:
             return True
-        return status >= 500 and (not starts_run or self.invokes == "always")
+        return status >= 500 and self._repeats(effect)
+
+    def _repeats(self, effect: Effect) -> bool:
+        """Whether a call is repeated that may have been carried out already."""
+        return effect == "nothing" or (effect == "run" and self.invokes == "always")
 
     def delay(self, attempt: int, retry_after: float | None, jitter: Callable[[], float] = random.random) -> float:
         """Seconds to wait after attempt number `attempt` (from 1).

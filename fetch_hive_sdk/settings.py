@@ -8,13 +8,14 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
+from uuid import UUID
 
 import httpx
 
 from .errors import ConfigurationError, InvalidRequestError
 from .jsonable import article, flat
 from .retries import RetryPolicy
-from .urls import absolute_url
+from .urls import absolute_url, segment
 
 __all__ = ["DEFAULT_BASE_URL", "Settings"]
 
@@ -36,6 +37,7 @@ class Settings:
 
     api_key: str = field(repr=False)
     base_url: str = DEFAULT_BASE_URL
+    workspace_id: str | None = None
     timeout: float | httpx.Timeout = DEFAULT_TIMEOUT
     idle_timeout: float = DEFAULT_IDLE_TIMEOUT
     retry_policy: RetryPolicy = field(default_factory=RetryPolicy)
@@ -43,7 +45,14 @@ class Settings:
     default_metadata: Mapping[str, Any] = field(default_factory=dict[str, Any], repr=False)
 
     @classmethod
-    def resolve(cls, *, api_key: str | None, base_url: str | None, **others: Any) -> Settings:
+    def resolve(
+        cls,
+        *,
+        api_key: str | None,
+        base_url: str | None,
+        workspace_id: str | UUID | None = None,
+        **others: Any,
+    ) -> Settings:
         """Fill in from the environment what was not passed, check everything, and freeze it.
 
         Raises:
@@ -53,11 +62,13 @@ class Settings:
             api_key=_api_key(api_key if api_key is not None else os.environ.get("FETCH_HIVE_API_KEY") or None),
             base_url=_base_url(base_url or os.environ.get("FETCH_HIVE_BASE_URL") or DEFAULT_BASE_URL),
         )
-        return start.changed(**others)
+        given = workspace_id if workspace_id is not None else os.environ.get("FETCH_HIVE_WORKSPACE_ID") or None
+        return start.changed(workspace_id=given, **others)
 
     def changed(
         self,
         *,
+        workspace_id: str | UUID | None = None,
         timeout: float | httpx.Timeout | None = None,
         idle_timeout: float | None = None,
         max_retries: int | None = None,
@@ -73,6 +84,7 @@ class Settings:
         policy = retry_policy or self.retry_policy
         return replace(
             self,
+            workspace_id=self.workspace_id if workspace_id is None else _workspace_id(workspace_id),
             timeout=self.timeout if timeout is None else _timeout(timeout),
             idle_timeout=self.idle_timeout if idle_timeout is None else _seconds("idle_timeout", idle_timeout),
             retry_policy=policy if max_retries is None else replace(policy, max_retries=max_retries),
@@ -141,6 +153,14 @@ def _base_url(value: object) -> str:
     if any(mark in value for mark in "@?#"):
         raise ConfigurationError("base_url: it has a user, a query or a fragment in it.", hint=hint)
     return str(url).rstrip("/")
+
+
+def _workspace_id(value: object) -> str:
+    try:
+        segment("workspace_id", value)
+    except InvalidRequestError as error:
+        raise ConfigurationError(error.message, hint=error.hint) from None
+    return str(value)
 
 
 def _timeout(value: object) -> float | httpx.Timeout:

@@ -32,6 +32,7 @@ from .errors import (
     StreamFailedError,
     StreamIdleTimeoutError,
     StreamInterruptedError,
+    also,
     error_code_of,
 )
 from .events import ArtifactEvent, ErrorEvent, ResponseEvent, StreamEvent, ToolEvent, UsageEvent, read_event
@@ -173,7 +174,7 @@ class StreamReader(Generic[ResultT]):
         cause: Exception | None = None,
         kind: type[StreamInterruptedError] = StreamInterruptedError,
     ) -> None:
-        error = kind(
+        error = (also(kind, type(cause)) if cause is not None else kind)(
             f"The stream of {self._operation.name} was interrupted: {problem}.",
             hint=f"What had come until then is in error.partial. {MAY_HAVE_RUN_HINT}",
             partial=self.result(),

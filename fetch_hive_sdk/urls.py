@@ -1,12 +1,16 @@
-"""What makes a text an absolute URL that can be reached at all, checked once for settings and arguments."""
+"""What makes a text an absolute URL that can be reached at all, or a safe part of one; checked once for all."""
 
 from __future__ import annotations
 
 import ipaddress
+from urllib.parse import quote
+from uuid import UUID
 
 import httpx
 
-__all__ = ["absolute_url", "is_private"]
+from .jsonable import article, refused
+
+__all__ = ["absolute_url", "is_private", "segment"]
 
 
 def absolute_url(text: str) -> httpx.URL:
@@ -29,6 +33,29 @@ def absolute_url(text: str) -> httpx.URL:
     if ":" not in host and not all(0 < len(label) < 64 for label in host.removesuffix(".").split(".")):
         raise ValueError("its host is not a host name")
     return url
+
+
+def segment(name: str, value: object) -> str:
+    """An id as one segment of a path, escaped so that whatever is in it changes nothing else of the URL.
+
+    Args:
+        name: What it is, for the message.
+        value: The id, a str or a UUID.
+
+    Raises:
+        InvalidRequestError: It is something else, is empty, or is `.` or `..`, which mean other paths.
+    """
+    if not isinstance(value, (str, UUID)):
+        raise refused(name, f"{article(value)} is not allowed", "Pass the id as a str.")
+    text = str(value)
+    if not text.strip():
+        raise refused(name, "it is empty", "Pass the id.")
+    if text in (".", ".."):
+        raise refused(name, f"{text!r} is not an id", "Pass the id.")
+    try:
+        return quote(text, safe="")
+    except UnicodeEncodeError:
+        raise refused(name, "it has half a surrogate pair in it", "Pass the id as the service gave it.") from None
 
 
 def is_private(host: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -13,11 +14,16 @@ from fetch_hive_sdk import AsyncFetchHive, FetchHive
 
 from .faulty_server import FaultyServer
 
+# Measured for coverage are the tests' own processes, not the programs they start, which would only be slowed down.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
+
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test sees a key, an address or a proxy of the machine it runs on."""
-    for name in ("FETCH_HIVE_API_KEY", "FETCH_HIVE_BASE_URL", "FETCH_HIVE_LOG", "SSL_CERT_FILE", "SSL_CERT_DIR"):
+    ours = ("FETCH_HIVE_API_KEY", "FETCH_HIVE_BASE_URL", "FETCH_HIVE_LOG", "FETCH_HIVE_WORKSPACE_ID")
+    for name in (*ours, "SSL_CERT_FILE", "SSL_CERT_DIR"):
         monkeypatch.delenv(name, raising=False)
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
@@ -69,11 +75,7 @@ class Awaited:
             return lambda **arguments: AwaitedStream(method(**arguments))
         if name == "with_options":
             return lambda **options: Awaited(method(**options))
-
-        async def call(**arguments: Any) -> Any:
-            return method(**arguments)
-
-        return call
+        return awaited(method)
 
     async def __aenter__(self) -> Self:
         return self
@@ -83,6 +85,31 @@ class Awaited:
 
     async def aclose(self) -> None:
         self.client.close()
+
+
+def awaited(member: Any) -> Any:
+    """A sync method as an async one, and a resource as the async client has it."""
+    if not callable(member):
+        return AwaitedResource(member)
+
+    async def call(*ids: Any, **arguments: Any) -> Any:
+        return member(*ids, **arguments)
+
+    return call
+
+
+class AwaitedResource:
+    """A resource of the sync client under the surface of the async one's."""
+
+    def __init__(self, resource: Any) -> None:
+        self.resource = resource
+
+    def __getattr__(self, name: str) -> Any:
+        return awaited(getattr(self.resource, name))
+
+    async def iterate(self, **arguments: Any) -> AsyncIterator[Any]:
+        for item in self.resource.iterate(**arguments):
+            yield item
 
 
 class AwaitedStream:

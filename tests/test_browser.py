@@ -6,21 +6,26 @@ FETCH_HIVE_BROWSER_TESTS=require makes that an error.
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 
+from fetch_hive_sdk import FetchHive
 from fetch_hive_sdk.sandbox import Answer, Choices, HumanInTheLoop, Sandbox, SandboxServer
+from fetch_hive_sdk.sandbox.dashboard.resources import NOUNS
+from fetch_hive_sdk.sandbox.ids import WORKSPACE_ID
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 MISSING = [
@@ -179,6 +184,30 @@ def waiting_agent(sandbox: Sandbox, server: SandboxServer) -> str:
     call = {"tool_name": "refund_payment", "tool_input": {"amount": 49}, "summary": "Refund 49", "needs_approval": True}
     sandbox.agent("ops-agent", reply=Answer("Refunded.", tool_calls=[call], text_if_denied="Left as it is."))
     return f"/runs/{send(server, 'agent', agent='ops-agent', message='Refund Ann.').json()['request_id']}"
+
+
+def client_of(server: SandboxServer) -> FetchHive:
+    """A client of the sandbox's workspace."""
+    return FetchHive(api_key=server.api_key, base_url=server.base_url, workspace_id=WORKSPACE_ID)
+
+
+def resource_pages(sandbox: Sandbox, server: SandboxServer, text: str = "Goods can be returned.") -> list[str]:
+    """The paths of the pages of one object of each noun, with a text in whatever takes one."""
+    sandbox.workflow("research-brief", reply="Done.")
+    sandbox.agent("ops", reply=Answer("I began.", background=[{"deployment": "research-brief"}]))
+    send(server, "agent", agent="ops", message="Go.", **{"async": {"allow_background": True}})
+    with client_of(server) as client:
+        knowledge_base = client.knowledge_bases.create(name=text, description=text)
+        client.knowledge_bases.items.create(
+            knowledge_base.id, name=text, item_type="custom", description=text, data_content=f"{text} shipped"
+        )
+        agent = client.agents.create(name=text, llm_model=text, model_type="llm", instruction_prompt=text)
+        chat = client.chats.create(agent.id, name=text)
+        client.assets.upload(io.BytesIO(b"x"), file_name=text.replace('"', "") + ".txt")
+    for role in ("user", "assistant", "system"):
+        sandbox.add_chat_message(chat.id, text, role=role)
+    base, person = f"/resources/knowledge-bases/{knowledge_base.id}", f"/resources/agents/{agent.id}"
+    return [f"{base}?search_query=shipped", f"{person}/chats/{chat.id}", person, *NOUNS]
 
 
 # --- with a mouse ---------------------------------------------------------------------------------------
@@ -371,6 +400,61 @@ def test_sign_in(chromium: Browser) -> None:
         context.close()
 
 
+def test_search_a_knowledge_base(server: SandboxServer, open_page: Open) -> None:
+    """A knowledge base made by the API is found in the navigation and searched; a passage leads to its item."""
+    texts = {"Returns": "Unopened goods can be returned.", "Shipping": "A parcel takes four days.", "Jobs": "None."}
+    with client_of(server) as client:
+        made = client.knowledge_bases.create(name="FAQ")
+        for name, text in texts.items():
+            client.knowledge_bases.items.create(made.id, name=name, item_type="custom", data_content=text)
+    page = open_page("/")
+    page.get_by_role("link", name="Resources").click()
+    page.get_by_role("link", name="FAQ").click()
+    page.get_by_label("Search for").fill("how long does a parcel take")
+    page.get_by_role("button", name="Search").click()
+    passages = page.get_by_role("list", name="Passages, best first").get_by_role("listitem")
+    expect(passages).to_have_count(1)
+    expect(passages).to_contain_text("1.000 Shipping A parcel takes four days.")
+    passages.get_by_role("link", name="Shipping").click()
+    expect(page.locator("article:target")).to_contain_text("Text, 25 characters")
+
+
+def test_add_a_message_to_a_chat(sandbox: Sandbox, server: SandboxServer, open_page: Open) -> None:
+    """A message is typed on the page of a chat, and the API tells it; what is half typed outlives other changes."""
+    with client_of(server) as client:
+        agent = client.agents.create(name="Support", llm_model="sandbox-large", model_type="llm")
+        chat = client.chats.create(agent.id, name="A question of Ann's")
+        page = open_page("/resources/agents")
+        page.get_by_role("link", name="Support").click()
+        page.get_by_role("link", name="A question of Ann's").click()
+        expect(page.get_by_text("There is no message yet")).to_be_visible()
+        expect(page.get_by_role("status")).to_have_text("Live")
+        page.get_by_label("Role").select_option("assistant")
+        page.get_by_label("Text").fill("Within\nfour")
+        sandbox.add_chat_message(chat.id, "When will it come?")
+        send_prompt(server)
+        messages = page.get_by_role("list", name="Messages").get_by_role("listitem")
+        expect(messages).to_have_count(1)
+        page.get_by_label("Text").press_sequentially(" days.")
+        page.get_by_role("button", name="Add message").click()
+        expect(page.get_by_text("The message was added")).to_be_visible()
+        expect(messages).to_have_count(2)
+        told = [(message.role, message.content) for message in client.chats.messages(agent.id, chat.id)]
+    assert told == [("user", "When will it come?"), ("assistant", "Within\nfour days.")]
+
+
+def test_download_an_asset(sandbox: Sandbox, server: SandboxServer, open_page: Open, tmp_path: Path) -> None:
+    """The link of an asset gives the file as it was uploaded, under its name."""
+    with client_of(server) as client:
+        client.assets.upload(io.BytesIO(b"<script>document.title='pwned'</script>"), file_name="a page.html")
+    page = open_page("/resources/assets")
+    with page.expect_download() as downloading:
+        page.get_by_role("link", name="a page.html").click()
+    downloading.value.save_as(tmp_path / "saved")
+    assert downloading.value.suggested_filename == "a page.html"
+    assert (tmp_path / "saved").read_bytes() == b"<script>document.title='pwned'</script>"
+
+
 # --- in other ways --------------------------------------------------------------------------------------
 
 
@@ -466,6 +550,40 @@ def test_on_a_small_screen(sandbox: Sandbox, server: SandboxServer, open_page: O
     expect(page.get_by_role("columnheader")).to_have_count(7)
 
 
+def test_resources_on_a_small_screen(sandbox: Sandbox, server: SandboxServer, open_page: Open) -> None:
+    """At 360 pixels no page of a resource is wider than the screen, empty or with long names."""
+    page = open_page("/resources", viewport={"width": 360, "height": 740})
+    for path in [*NOUNS, *resource_pages(sandbox, server, "w" * 90)]:
+        page.goto(path)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360, path
+
+
+def serious(page: Page, paths: Sequence[str]) -> list[str]:
+    """What axe finds on these pages, everything unfolded, that is serious or critical."""
+    found: list[str] = []
+    for path in paths:
+        page.goto(path)
+        for details in page.locator("main details").all():
+            details.evaluate("it => { it.open = true; }")
+        for violation in Axe().run(page).response["violations"]:
+            if violation["impact"] in ("serious", "critical"):
+                nodes = "; ".join(node["html"] for node in violation["nodes"])
+                found.append(f"{path}: {violation['id']}: {violation['help']}: {nodes}")
+    return found
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_serious_for_accessibility_of_resources(
+    sandbox: Sandbox, server: SandboxServer, open_page: Open, scheme: str
+) -> None:
+    """Axe finds nothing serious or critical on any page of a resource, empty or not, neither light nor dark."""
+    page = open_page("/resources", color_scheme=scheme)
+    found = serious(page, ["/resources/knowledge-bases"])
+    paths = resource_pages(sandbox, server)
+    # In the dark only the colors differ.
+    assert found + serious(page, paths if scheme == "light" else paths[:2]) == []
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_nothing_serious_for_accessibility(
     sandbox: Sandbox, server: SandboxServer, open_page: Open, chromium: Browser, hook: Receiver, scheme: str
@@ -487,16 +605,7 @@ def test_nothing_serious_for_accessibility(
     paths += ["/prompts?key=who&value=30&status=failed", "/prompts?status=lost&status=failed", "/workflows"]
     paths += ["/approvals", "/deployments", "/refused", "/sign-in"]
     page = open_page("/agents", color_scheme=scheme)
-    found: list[str] = []
-    for path in paths:
-        page.goto(path)
-        for details in page.locator("main details").all():
-            details.evaluate("it => { it.open = true; }")
-        for violation in Axe().run(page).response["violations"]:
-            if violation["impact"] in ("serious", "critical"):
-                nodes = "; ".join(node["html"] for node in violation["nodes"])
-                found.append(f"{path}: {violation['id']}: {violation['help']}: {nodes}")
-    assert found == []
+    assert serious(page, paths) == []
 
 
 def test_markup_that_was_sent_does_nothing(sandbox: Sandbox, server: SandboxServer, open_page: Open) -> None:
@@ -522,3 +631,15 @@ def test_markup_that_was_sent_does_nothing(sandbox: Sandbox, server: SandboxServ
         assert page.locator("main img, main script, main a[href^='javascript:']").count() == 0, path
         shown += EVIL in page.locator("main").inner_text()
     assert shown >= 5
+
+
+def test_markup_in_resources_does_nothing(sandbox: Sandbox, server: SandboxServer, open_page: Open) -> None:
+    """Markup in names, texts, messages and file names is shown, and is never run."""
+    page = open_page("/resources")
+    shown = 0
+    for path in resource_pages(sandbox, server, EVIL)[:6]:
+        page.goto(path)
+        assert "pwned" not in page.title().replace(EVIL, ""), path
+        assert page.locator("main img, main script").count() == 0, path
+        shown += EVIL in page.locator("main").inner_text()
+    assert shown == 5  # a file's name has no quotes

@@ -49,7 +49,7 @@ def client_of(ready: dict[str, Any], api_key: str | None = None) -> FetchHive:
 
 
 def test_it_says_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It prints the run log's address, the two lines to copy, and that no model runs in it; they work as printed."""
+    """It prints the run log's address, the lines to copy, and that no model runs in it; they work as printed."""
     said: list[str] = []
 
     def visit(first: str, lines: Iterator[str]) -> None:
@@ -59,6 +59,7 @@ def test_it_says_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
         exports = dict(line.split()[1].split("=", 1) for line in said if line.strip().startswith("export "))
         with FetchHive(exports["FETCH_HIVE_API_KEY"], exports["FETCH_HIVE_BASE_URL"]) as client:
             result = client.invoke_prompt(deployment="classifier", variant="v1")
+            assert [] == client.agents.list(workspace_id=exports["FETCH_HIVE_WORKSPACE_ID"])
         line = next(lines)
         assert "  prompt      classifier (v1)  completed  " in line
         assert line.endswith(f"  {result.request_id}\n")

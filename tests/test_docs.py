@@ -5,11 +5,13 @@ service; it is a sandbox with the replies of `docs_sandbox` below. What the runn
 
     <!-- continues -->      it goes on where the block before it ended, with that one's names
     <!-- raises NAME -->    it ends with the error of this class
+    <!-- warns -->          it warns that what it uses is superseded
 
 What stands right after it is compared:
 
     ```text title="Output"  what it prints; request ids may differ
     ```text title="Error"   the error, as `Class: text`; line breaks are free
+    ```text title="Warning" all warnings, one in a line; line breaks are free
 
 A block that defines functions called `test_…` is run by pytest.
 """
@@ -23,10 +25,12 @@ import os
 import re
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from itertools import pairwise
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +38,9 @@ import httpx
 import pytest
 
 import fetch_hive_sdk.sandbox
-from fetch_hive_sdk import CallbackVerifier, FetchHive, errors
+from fetch_hive_sdk import AsyncFetchHive, CallbackVerifier, FetchHive, compat, errors, resources
+from fetch_hive_sdk.error_codes import ERROR_CODES
+from fetch_hive_sdk.resources.base import SyncResource
 from fetch_hive_sdk.sandbox import Answer, Sandbox
 from fetch_hive_sdk.sandbox.faults import fault_of
 
@@ -55,8 +61,10 @@ class Block:
     source: str
     continues: bool = False
     raises: str | None = None
+    warns: bool = False
     output: str | None = None
     error: str | None = None
+    warning: str | None = None
 
     @property
     def name(self) -> str:
@@ -66,7 +74,7 @@ class Block:
 FENCE = re.compile(
     r'^```(?P<language>\w+)(?: title="(?P<title>[\w.]+)")?\n(?P<content>.*?)^```$', re.MULTILINE | re.DOTALL
 )
-MARKER = re.compile(r"<!-- (continues|raises (\w+)) -->\s*\Z")
+MARKER = re.compile(r"<!-- (continues|warns|raises (\w+)) -->\s*\Z")
 
 
 def blocks_of(page: str) -> list[Block]:
@@ -79,7 +87,7 @@ def blocks_of(page: str) -> list[Block]:
         end = fence.end()
         if fence["language"] == "python":
             blocks.append(_block(page, text.count("\n", 0, fence.start()) + 2, content, before))
-        elif fence["title"] in {"Output", "Error"}:
+        elif fence["title"] in {"Output", "Error", "Warning"}:
             assert blocks, f"{page}: the first {fence['title']} stands after no block"
             assert not before.strip(), f"{page}: {fence['title']} after {blocks[-1].name} has to follow at once"
             blocks[-1] = replace(blocks[-1], **{fence["title"].lower(): content})
@@ -89,7 +97,7 @@ def blocks_of(page: str) -> list[Block]:
 def _block(page: str, line: int, source: str, before: str) -> Block:
     block = Block(page, line, source)
     while (marker := MARKER.search(before)) is not None:
-        block = replace(block, raises=marker[2]) if marker[2] else replace(block, continues=True)
+        block = replace(block, **({"raises": marker[2]} if marker[2] else {marker[1]: True}))
         before = before[: marker.start()]
     return block
 
@@ -123,22 +131,35 @@ TOMLS = [
 
 
 @pytest.fixture(scope="module")
-def service() -> Iterator[dict[str, str]]:
-    """The environment of a served sandbox that accepts one key."""
-    with docs_sandbox().serve() as server:
-        yield {
+def served() -> Iterator[tuple[Sandbox, dict[str, str]]]:
+    """A served sandbox that accepts one key, and the environment that leads to it."""
+    sandbox = docs_sandbox()
+    with sandbox.serve() as server:
+        environment = {
             "FETCH_HIVE_API_KEY": server.api_key,
             "FETCH_HIVE_BASE_URL": server.base_url,
+            "FETCH_HIVE_WORKSPACE_ID": server.workspace_id,
             "FETCH_HIVE_WEBHOOK_SECRET": SECRET,
             "no_proxy": "127.0.0.1",
         }
+        yield sandbox, environment
+
+
+@pytest.fixture
+def service(served: tuple[Sandbox, dict[str, str]]) -> dict[str, str]:
+    """The environment of a sandbox in which nothing was made yet."""
+    sandbox, environment = served
+    sandbox.reset()
+    return environment
 
 
 def docs_sandbox() -> Sandbox:
     """The replies that the outputs in the documentation show."""
     sandbox = Sandbox(api_key="fhk_of_the_docs")
     sandbox.prompt("support-classifier", reply="billing")
-    sandbox.workflow("research-brief", reply=lambda inputs: f"A brief on {inputs.get('topic', 'nothing')}.")
+    sandbox.workflow(
+        "research-brief", reply=lambda inputs: f"A brief on {inputs.get('topic', 'nothing')}.", secret=SECRET
+    )
     sandbox.agent(
         "AGENT_UUID",
         reply=Answer(
@@ -151,7 +172,14 @@ def docs_sandbox() -> Sandbox:
                 }
             ],
         ),
+        secret=SECRET,
     )
+    refund = {"tool_name": "refund", "tool_input": {"amount": 20}, "needs_approval": True}
+    sandbox.agent("REFUNDS_AGENT_UUID", reply=Answer("The invoice is refunded.", tool_calls=[refund]))
+    research = {"deployment": "long-research", "inputs": {"topic": "AI infrastructure trends"}}
+    sandbox.workflow("long-research", reply=Answer("A long report.", duration=600))
+    sandbox.agent("RESEARCH_AGENT_UUID", reply=Answer("I have started it.", background=[research]))
+    sandbox.hive_agent("HIVE_AGENT_UUID", reply="Three suppliers fit.")
     return sandbox
 
 
@@ -162,6 +190,7 @@ class Outcome:
     namespace: dict[str, Any]
     output: str
     error: BaseException | None
+    warnings: tuple[str, ...]
 
 
 @pytest.fixture
@@ -180,12 +209,15 @@ def run_block(
         # Blank lines before it, so that a traceback names the page's own line.
         code = compile("\n" * (block.line - 1) + block.source, block.page, "exec", dont_inherit=True)
         printed, error = io.StringIO(), None
-        with contextlib.redirect_stdout(printed), _logging_of_its_own():
+        compat._warned.clear()  # each warns once in a process, and each block is one
+        with contextlib.redirect_stdout(printed), _logging_of_its_own(), warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always" if block.warns else "error", DeprecationWarning)
             try:
                 exec(code, namespace)
             except Exception as raised:
                 error = raised
-        return Outcome(namespace, printed.getvalue(), error)
+        said = tuple(f"{warning.category.__name__}: {warning.message}" for warning in warned)
+        return Outcome(namespace, printed.getvalue(), error, said)
 
     yield run
     for value in [value for namespace in used for value in namespace.values()]:
@@ -226,6 +258,9 @@ def test_block_does_what_the_page_says(chain: list[Block], run_block: Callable[.
         if outcome.error is not None and block.raises is None:
             raise outcome.error
         assert (type(outcome.error).__name__ if outcome.error else None) == block.raises, block.name
+        assert bool(outcome.warnings) == block.warns, f"{block.name}: {outcome.warnings}"
+        if block.warning is not None:
+            assert as_sentence(" ".join(outcome.warnings)) == as_sentence(block.warning)
         if block.error is not None:
             assert as_sentence(f"{type(outcome.error).__name__}: {outcome.error}") == as_sentence(block.error)
         if block.output is not None:
@@ -389,6 +424,29 @@ def test_tree_on_the_page_is_the_tree() -> None:
     assert shown == set(errors.__all__)
 
 
+def test_error_codes_on_the_page_are_the_known_ones() -> None:
+    """The table of error codes has each with its status, meaning and what to do, and no other."""
+    section = (DOCS / "errors.md").read_text(encoding="utf-8").partition("## Error codes")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `(\w+)` \| (\d+) \| (.+) \| (.+) \|$", section, re.MULTILINE)
+    assert rows == [(entry.code, str(entry.status), entry.message, entry.client_action) for entry in ERROR_CODES]
+
+
+# --- the migration guide ----------------------------------------------------------------------------------
+
+
+def test_each_superseded_name_has_its_successor() -> None:
+    """The migration guide's table names all that is superseded, and what it names instead is there."""
+    guide = (DOCS / "migration.md").read_text(encoding="utf-8")
+    section = guide.partition("## What is superseded")[2].partition("### ")[0]
+    rows = re.findall(r"^\| `([^`]+)` \| (.+) \|$", section, re.MULTILINE)
+    old = {name for name in vars(compat.OldMethods) if not name.startswith("_")}
+    assert {name for name, _ in rows} == old | set(compat.__all__) | {"async_mode="}
+    clients = {False: FetchHive("fhk_of_nobody"), True: AsyncFetchHive("fhk_of_nobody")}
+    for successor in re.findall(r"`([\w.()]+)`", " ".join(cell for _, cell in rows)):
+        path = successor.removeprefix("AsyncFetchHive().")
+        assert callable(attrgetter(path)(clients[path != successor])), successor
+
+
 # --- the documented snippets of the service ---------------------------------------------------------------
 
 INVOKE_METADATA_PAGE = (
@@ -461,11 +519,18 @@ def test_every_page_is_in_the_navigation() -> None:
 
 
 def test_every_public_name_is_in_the_reference() -> None:
-    """Each name of the package, and of the sandbox, has an entry in the reference, and each entry is a name."""
+    """Each name of the package, its resources and the sandbox has an entry in the reference, and no other has."""
     reference = "\n".join(path.read_text(encoding="utf-8") for path in (DOCS / "reference").glob("*.md"))
     entries = re.findall(r"^::: (\S+)$", reference, re.MULTILINE)
     names = [f"fetch_hive_sdk.{name}" for name in fetch_hive_sdk.__all__]
     names += [f"fetch_hive_sdk.sandbox.{name}" for name in fetch_hive_sdk.sandbox.__all__]
+    for noun in resources.__all__:
+        module = getattr(resources, noun)
+        names += [
+            f"{module.__name__}.{name}"
+            for name, value in vars(module).items()
+            if isinstance(value, type) and value.__module__ == module.__name__ and SyncResource in value.__bases__
+        ]
     assert sorted(entries) == sorted(names)
 
 

@@ -74,6 +74,7 @@ def refused(status: int, body: object = None, **given: Any) -> APIStatusError:
 # --- the tree -----------------------------------------------------------------------------------------
 
 FOREIGN: dict[str, type] = {
+    "TimeoutError": TimeoutError,
     "ValueError": ValueError,
     "RuntimeError": RuntimeError,
     "httpx.TransportError": httpx.TransportError,
@@ -329,7 +330,7 @@ def test_code_and_request_id(body: object, code: str | None, request_id: str | N
         (429, "too_many_requests", "wait"),
         (400, "invalid_tool_approval", '"auto_approve"'),
         (403, "tool_approval_override_not_permitted", "tool_approval"),
-        (422, "a_code_of_tomorrow", "Correct what it names."),
+        (422, "a_code_of_tomorrow", "Correct what it names; an id may be wrong."),
     ],
 )
 def test_hint_of_a_code(status: int, code: str, hint: str) -> None:
@@ -401,11 +402,11 @@ def test_status_without_a_reason() -> None:
 
 
 def test_may_have_run() -> None:
-    """Where the run may have started, the error says so and warns of repeating it."""
-    error = refused(502, {"error": "No."}, may_have_run=True)
+    """Where the run may have started, the error says so, and what to do before the call is repeated."""
+    error = refused(502, {"error": "No."}, may_have_run=True, advice="Look before you repeat the call.")
 
     assert error.may_have_run is True
-    assert "look it up in the dashboard before you repeat the call" in error.hint
+    assert error.hint.endswith("failed. Look before you repeat the call.")
     assert "repeat" not in refused(400, {"error": "No."}).hint
 
 

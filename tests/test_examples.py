@@ -24,7 +24,15 @@ EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 SECRET = "whsec_of_the_examples"
 SECONDS = 60
 
-SCRIPTS = ["quickstart", "streaming", "async_fan_out", "workflow_callback", "metadata", "error_handling"]
+SCRIPTS = [
+    "quickstart",
+    "streaming",
+    "async_fan_out",
+    "workflow_callback",
+    "metadata",
+    "error_handling",
+    "knowledge_base",
+]
 APPS = {
     "fastapi_callback": [],
     "flask_callback": [],
@@ -55,7 +63,12 @@ def served() -> Iterator[tuple[Sandbox, dict[str, str]]]:
     with sandbox.serve() as server:
         yield (
             sandbox,
-            environment(FETCH_HIVE_API_KEY=server.api_key, FETCH_HIVE_BASE_URL=server.base_url, no_proxy="127.0.0.1"),
+            environment(
+                FETCH_HIVE_API_KEY=server.api_key,
+                FETCH_HIVE_BASE_URL=server.base_url,
+                FETCH_HIVE_WORKSPACE_ID=sandbox.workspace_id,
+                no_proxy="127.0.0.1",
+            ),
         )
 
 
@@ -125,6 +138,17 @@ def test_metadata_goes_with_every_kind_of_call(runs: dict[tuple[str, str], Futur
     assert lines[-1].startswith("refused: metadata.tags: a list is not allowed;")
 
 
+def test_knowledge_base_is_filled_searched_and_deleted(runs: dict[tuple[str, str], Future[Run]]) -> None:
+    """The knowledge base example uploads a file, waits until it is read, finds it, and leaves nothing behind."""
+    assert output_of(runs["no key", "knowledge_base"]).splitlines() == [
+        "0 of 59 bytes",
+        "59 of 59 bytes",
+        "req_…: completed",
+        '{"results": [{"knowledge_base_item_id": ',
+        "Knowledge base deleted.",
+    ]
+
+
 def test_each_error_is_told_with_what_to_do(runs: dict[tuple[str, str], Future[Run]]) -> None:
     """The error example prints one line for each kind of failure, and ends well itself."""
     output = output_of(runs["no key", "error_handling"])
@@ -177,11 +201,16 @@ def test_demo_fails_loudly(tmp_path: Path) -> None:
 # --- the scripts against a service that is told by the environment --------------------------------------
 
 
-def test_scripts_run_with_a_key(runs: dict[tuple[str, str], Future[Run]]) -> None:
+def test_scripts_run_with_a_key(
+    runs: dict[tuple[str, str], Future[Run]], served: tuple[Sandbox, dict[str, str]]
+) -> None:
     """With a key and a base URL each script talks to that service, and starts no sandbox of its own."""
     for name in SCRIPTS:
         output = output_of(runs["key", name])
-        assert "Sandbox echo of" in output, name
+        if name == "knowledge_base":  # nothing in it echoes
+            assert [asset.file_name for asset in served[0].client().assets.list()] == ["handbook.md"]
+        else:
+            assert "Sandbox echo of" in output, name
         assert runs["key", name].result().stderr == "", name
 
 

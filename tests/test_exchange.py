@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 import pickle
@@ -40,9 +41,9 @@ ALWAYS = SETTINGS.changed(retry_policy=RetryPolicy(invokes="always"))
 
 PROMPT = invoke_prompt(SETTINGS, "greeter", "default", {"topic": "s3cret topic"}, None, None)
 STREAM = invoke_prompt(SETTINGS, "greeter", "default", None, None, None, streaming=True)
-WORKFLOW = invoke_workflow(SETTINGS, "brief", "default", None, None, None, None, None, None)
-QUEUED_WORKFLOW = invoke_workflow(SETTINGS, "brief", "v", None, "https://example.com/cb", None, None, None, None)
-LOOKUP: Operation[PromptResult] = Operation("GET", "/public/requests/r", b"", PromptResult.from_json, starts_run=False)
+WORKFLOW = invoke_workflow(SETTINGS, "brief", "default", None, None, None, None, None)
+QUEUED_WORKFLOW = invoke_workflow(SETTINGS, "brief", "v", None, "https://example.com/cb", None, None, None)
+LOOKUP: Operation[PromptResult] = Operation("GET", "/public/requests/r", b"", PromptResult.from_json, effect="nothing")
 
 DAILY = {"error": "Daily API rate limit reached", "code": "api_rate_limit_exceeded", "limit": 50, "current": 50}
 CONCURRENCY = {"error": "You've reached your concurrency limit. Try again later or use async mode."}
@@ -176,7 +177,7 @@ def test_connection_never_made(make: Callable[[], Exception], operation: Operati
     assert repeated(max_retries) == steps
     assert isinstance(error, APIConnectionError)
     assert (False, True) == (error.may_have_run, error.retryable)
-    assert "Nothing was run." in error.hint
+    assert ("Nothing was run." in error.hint) is (operation.effect == "run")
     assert error.__cause__ is failures[-1]
 
 
@@ -213,7 +214,30 @@ def test_timeouts_are_timeouts(make: Callable[[], Exception], timeout: bool) -> 
     """A timeout, and nothing else, is raised as one."""
     _, error = play(run(PROMPT, SETTINGS.changed(max_retries=0)), make())
 
-    assert (APITimeoutError if timeout else APIConnectionError) is type(error)
+    assert isinstance(error, APIConnectionError)
+    assert isinstance(error, APITimeoutError) is timeout
+    assert ("APITimeoutError" if timeout else "APIConnectionError") == type(error).__name__
+
+
+HTTPX_ERRORS = [
+    *(httpx.ConnectTimeout, httpx.ReadTimeout, httpx.WriteTimeout, httpx.PoolTimeout, httpx.ConnectError),
+    *(httpx.ReadError, httpx.WriteError, httpx.CloseError, httpx.ProxyError, httpx.UnsupportedProtocol),
+    *(httpx.LocalProtocolError, httpx.RemoteProtocolError, httpx.DecodingError, httpx.InvalidURL),
+]
+
+
+@pytest.mark.parametrize("cls", HTTPX_ERRORS, ids=lambda cls: cls.__name__)
+def test_caught_as_httpx_has_it(cls: type[Exception]) -> None:
+    """Code that catches the very class that httpx raises catches ours too, also after pickle and copy."""
+    _, error = play(run(PROMPT, SETTINGS.changed(max_retries=0)), cls("It broke."))
+
+    for one in (error, pickle.loads(pickle.dumps(error)), copy.copy(error)):
+        with pytest.raises(cls) as caught:
+            raise one
+        assert isinstance(caught.value, APIConnectionError)
+        assert str(error) == str(caught.value)
+    assert type(error) is type(pickle.loads(pickle.dumps(error)))
+    assert error.__class__.__module__ == "fetch_hive_sdk.errors"
 
 
 @pytest.mark.parametrize(
@@ -282,8 +306,9 @@ def test_5xx_repeated(status: int, operation: Operation[Any], settings: Settings
 
     assert repeated(2) == steps
     assert isinstance(error, InternalServerError)
-    assert operation.starts_run is error.may_have_run
-    assert operation.starts_run is not error.retryable
+    starts_run = operation.effect == "run"
+    assert starts_run is error.may_have_run
+    assert starts_run is not error.retryable
 
 
 @pytest.mark.parametrize("operation", [PROMPT, LOOKUP], ids=lambda operation: operation.name)
@@ -406,10 +431,10 @@ def test_unexpected(operation: Operation[Any], content: bytes, body: object) -> 
     assert ["send"] == steps
     assert UnexpectedResponseError is type(error)
     assert (200, body) == (error.status_code, error.body)
-    assert (operation.starts_run, False) == (error.may_have_run, error.retryable)
+    assert (operation.effect == "run", False) == (error.may_have_run, error.retryable)
     assert content == error.response.content
     assert error.message.startswith(f"{operation.name} was answered 200")
-    assert operation.starts_run is ("look it up in the dashboard" in error.hint)
+    assert (operation.effect == "run") is ("look it up in the dashboard" in error.hint)
     assert isinstance(error.__cause__, ValueError)
     assert error.body == pickle.loads(pickle.dumps(error)).body
 

@@ -30,7 +30,7 @@ def prompt(*, settings: Settings = SETTINGS, streaming: bool = False, **given: A
 
 
 def workflow(*, settings: Settings = SETTINGS, **given: Any) -> Operation[Any]:
-    names = (*("deployment", "variant", "inputs", "callback_url", "async_mode", "user", "metadata", "tool_approval"),)
+    names = ("deployment", "variant", "inputs", "callback_url", "user", "metadata", "tool_approval")
     given = {"deployment": "brief", **given}
     assert not set(given) - set(names)
     return invoke_workflow(settings, *(given.get(name) for name in names))  # type: ignore[arg-type]
@@ -146,15 +146,13 @@ CALLBACK_BODY = {
 }
 
 
-@pytest.mark.parametrize("async_mode", [None, True])
-def test_documented_callback_delivery(async_mode: bool | None) -> None:
-    """The documented example of callback delivery is sent for a callback_url alone, and as 0.4.1 was asked."""
+def test_documented_callback_delivery() -> None:
+    """The documented example of callback delivery is sent for a callback_url alone."""
     operation = workflow(
         deployment="YOUR_DEPLOYMENT_NAME",
         variant="YOUR_VARIANT_NAME",
         inputs={"topic": "State of enterprise AI in 2026"},
         callback_url="https://example.com/callback",
-        async_mode=async_mode,
     )
 
     assert CALLBACK_BODY == body(operation)
@@ -298,10 +296,9 @@ def test_callers_objects_stay(kind: str) -> None:
 
 def test_what_an_operation_knows() -> None:
     """An operation knows whether it starts a run, waits for a workflow, and how its answer is read."""
-    assert [True, True, True] == [call().starts_run for call in CALLS.values()]
+    assert ["run", "run", "run"] == [call().effect for call in CALLS.values()]
     assert [False, True, False] == [call().direct_workflow for call in CALLS.values()]
     assert workflow(callback_url="https://example.com/cb").direct_workflow is False
-    assert workflow(callback_url="https://example.com/cb", async_mode=False).direct_workflow is True
     assert PromptResult is type(prompt().read(b"{}"))
     assert AgentReply is type(agent().read(b"{}"))
     assert WorkflowCompleted is type(workflow().read(b'{"run_status":"completed"}'))
@@ -411,36 +408,6 @@ def test_metadata(kind: str, metadata: Any, message: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("callback_url", "async_mode", "sent"),
-    [
-        (None, None, None),
-        (None, False, None),
-        ("https://example.com/cb", None, {"enabled": True, "callback_url": "https://example.com/cb"}),
-        ("https://example.com/cb", True, {"enabled": True, "callback_url": "https://example.com/cb"}),
-        ("https://example.com/cb", False, None),
-    ],
-)
-def test_delivery(callback_url: str | None, async_mode: bool | None, sent: dict[str, Any] | None) -> None:
-    """A callback_url switches callback delivery on, unless async_mode=False asks for direct delivery."""
-    assert sent == body(workflow(callback_url=callback_url, async_mode=async_mode)).get("async")
-
-
-def test_odd_async_mode() -> None:
-    """A word that could mean either delivery is refused."""
-    error = refusal("workflow", async_mode="no", callback_url="https://example.com/cb")
-
-    assert "async_mode: a str is not allowed." == error.message
-
-
-def test_callback_without_a_url() -> None:
-    """Callback delivery without an address is refused with the fix."""
-    error = refusal("workflow", async_mode=True)
-
-    assert "callback_url: it is missing, and async_mode=True asks for callback delivery." == error.message
-    assert 'Pass callback_url="https://…"' in error.hint
-
-
-@pytest.mark.parametrize(
     "url",
     [
         "https://example.com/cb",
@@ -503,8 +470,8 @@ def test_bad_callback_urls(url: Any, problem: str) -> None:
     [
         ([], "async_options: a list is not allowed."),
         ("yes", "async_options: a str is not allowed."),
-        ({"allow_background": "yes"}, "async_options.allow_background: 'yes' is not allowed."),
-        ({"allow_background": 1}, "async_options.allow_background: 1 is not allowed."),
+        ({"allow_background": "yes"}, "async_options.allow_background: a str is not allowed."),
+        ({"allow_background": 1}, "async_options.allow_background: an int is not allowed."),
         ({"callbackurl": "https://x"}, "async_options.callbackurl: there is no such option."),
         ({"callback_url": b"s3cret"}, "async_options.callback_url: bytes are not JSON."),
     ],

@@ -12,27 +12,32 @@ import pytest
 
 from fetch_hive_sdk import RetryPolicy
 from fetch_hive_sdk.errors import ConfigurationError
-from fetch_hive_sdk.retries import may_have_run, parse_retry_after
+from fetch_hive_sdk.retries import Effect, may_have_run, parse_retry_after
 
 SAFE = RetryPolicy()
 ALWAYS = RetryPolicy(invokes="always")
 
 
 @pytest.mark.parametrize(
-    ("starts_run", "ran", "safe", "always"),
+    ("effect", "ran", "safe", "always"),
     [
         # A connection that was never made.
-        (True, False, True, True),
-        (False, False, True, True),
+        ("run", False, True, True),
+        ("change", False, True, True),
+        ("nothing", False, True, True),
         # A timeout or a connection that broke afterwards.
-        (True, True, False, True),
-        (False, True, True, True),
+        ("run", True, False, True),
+        ("change", True, False, False),
+        ("nothing", True, True, True),
     ],
 )
-def test_failures(starts_run: bool, ran: bool, safe: bool, always: bool) -> None:
-    """An invoke is repeated after a failure only if it cannot have run; other calls are always repeated."""
-    assert safe is SAFE.repeats_failure(starts_run=starts_run, may_have_run=ran)
-    assert always is ALWAYS.repeats_failure(starts_run=starts_run, may_have_run=ran)
+def test_failures(effect: Effect, ran: bool, safe: bool, always: bool) -> None:
+    """What runs or changes something is repeated after a failure only if it cannot have been done; the rest always.
+
+    A policy that repeats invokes does not repeat what makes something, such as an agent.
+    """
+    assert safe is SAFE.repeats_failure(effect=effect, may_have_run=ran)
+    assert always is ALWAYS.repeats_failure(effect=effect, may_have_run=ran)
 
 
 @pytest.mark.parametrize(
@@ -64,18 +69,20 @@ def test_failures(starts_run: bool, ran: bool, safe: bool, always: bool) -> None
 def test_statuses(status: int, retry_after: float | None, invoke: bool, invoke_always: bool, other: bool) -> None:
     """Which statuses are repeated: for an invoke only those of a call that did not run, for others any 5xx too."""
     assert (invoke, invoke_always, other) == (
-        SAFE.repeats_status(status, starts_run=True, daily_limit=False, retry_after=retry_after),
-        ALWAYS.repeats_status(status, starts_run=True, daily_limit=False, retry_after=retry_after),
-        SAFE.repeats_status(status, starts_run=False, daily_limit=False, retry_after=retry_after),
+        SAFE.repeats_status(status, effect="run", daily_limit=False, retry_after=retry_after),
+        ALWAYS.repeats_status(status, effect="run", daily_limit=False, retry_after=retry_after),
+        SAFE.repeats_status(status, effect="nothing", daily_limit=False, retry_after=retry_after),
     )
+    for policy in (SAFE, ALWAYS):
+        assert invoke is policy.repeats_status(status, effect="change", daily_limit=False, retry_after=retry_after)
 
 
 @pytest.mark.parametrize("policy", [SAFE, ALWAYS])
-@pytest.mark.parametrize("starts_run", [True, False])
-def test_daily_limit(policy: RetryPolicy, starts_run: bool) -> None:
+@pytest.mark.parametrize("effect", ["run", "change", "nothing"])
+def test_daily_limit(policy: RetryPolicy, effect: Effect) -> None:
     """The daily cap is never repeated, whatever the policy and whatever Retry-After says."""
     for retry_after in (None, 1.0):
-        assert policy.repeats_status(429, starts_run=starts_run, daily_limit=True, retry_after=retry_after) is False
+        assert policy.repeats_status(429, effect=effect, daily_limit=True, retry_after=retry_after) is False
 
 
 @pytest.mark.parametrize(
@@ -106,7 +113,7 @@ def test_what_is_repeated_did_not_run() -> None:
     """Under the default policy no status is repeated that an invoke may have run with."""
     for status in range(300, 600):
         for retry_after in (None, 0.0, 5.0):
-            repeated = SAFE.repeats_status(status, starts_run=True, daily_limit=False, retry_after=retry_after)
+            repeated = SAFE.repeats_status(status, effect="run", daily_limit=False, retry_after=retry_after)
             for direct_workflow in (True, False):
                 ran = may_have_run(status, direct_workflow=direct_workflow, retry_after=retry_after)
                 assert not (repeated and ran), (status, retry_after)

@@ -14,13 +14,15 @@ from typing import Any
 
 import pytest
 
-from fetch_hive_sdk.sandbox import Answer, Choices, HumanInTheLoop, Sandbox
+from fetch_hive_sdk.sandbox import Answer, Choices, HumanInTheLoop, Sandbox, ToolCall
+from fetch_hive_sdk.sandbox.ids import WORKSPACE_ID
 from fetch_hive_sdk.sandbox.lifecycle import Job
 
 from .sandbox_requests import (
     AGENT,
     DELIVERED,
     HIVE_AGENT,
+    KEY,
     PROMPT,
     URL,
     WORKFLOW,
@@ -159,6 +161,43 @@ def callback_jobs(sandbox: Sandbox) -> object:
     return kinds
 
 
+def resource(sandbox: Sandbox, method: str, path: str, body: object = b"", **more: Any) -> Any:
+    return ask(sandbox, "", body, method=method, path=f"/v1/public/workspaces/{WORKSPACE_ID}{path}", **more)
+
+
+def response_to_a_search(sandbox: Sandbox) -> object:
+    base = read(resource(sandbox, "POST", "/knowledge_bases", {"knowledge_base": {"name": "Policies"}}))
+    query = {
+        "search_query": "refund",
+        "search_type": "hybrid",
+        "search_chunk_limit": 5,
+        "search_score_threshold": 0,
+    }
+    found = resource(sandbox, "POST", f"/knowledge_bases/{base['knowledge_base']['id']}/search", query)
+    return read(found)["response"]
+
+
+def uploads_until_the_limit(sandbox: Sandbox) -> object:
+    form = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.txt"\r\n\r\n0123456789\r\n--b--\r\n'
+    headers = {**KEY, "Content-Type": "multipart/form-data; boundary=b"}
+    return [resource(sandbox, "POST", "/assets", form, headers=headers).status for _ in range(3)]
+
+
+def pages_of_approvals(sandbox: Sandbox) -> object:
+    """What stands beside the approvals on each page, and whether it is the id of the page's last one."""
+    calls: list[ToolCall] = [{"tool_name": name, "needs_approval": True} for name in "abcd"]
+    sandbox.agent("AGENT_UUID", reply=Answer("Done.", tool_calls=calls))
+    ask(sandbox, "agent", AGENT)
+    first = read(resource(sandbox, "GET", "/tool_action_approvals?limit=2"))
+    last_id = first["approvals"][-1]["id"]
+    last = read(resource(sandbox, "GET", f"/tool_action_approvals?limit=2&cursor={last_id}"))
+    pages = [
+        {key: value == last_id if value else value for key, value in page.items() if key != "approvals"}
+        for page in (first, last)
+    ]
+    return [len(page["approvals"]) for page in (first, last)], pages
+
+
 CONCURRENCY = "You've reached your concurrency limit. Try again later or use async mode."
 PAID = ("agent.completed", {"response": "Paid."})
 SWITCHES: list[tuple[str, Show, object, object, object]] = [
@@ -200,6 +239,15 @@ SWITCHES: list[tuple[str, Show, object, object, object]] = [
         "workflow.error",
         ["workflow.completed", "workflow.failed"],
         ["workflow.completed", "workflow.error"],
+    ),
+    ("search_results_key", response_to_a_search, "chunks", {"results": []}, {"chunks": []}),
+    ("asset_storage_limit", uploads_until_the_limit, 20, [200, 200, 200], [200, 200, 402]),
+    (
+        "next_cursor_key",
+        pages_of_approvals,
+        "next_cursor",
+        ([2, 2], [{}, {}]),
+        ([2, 2], [{"next_cursor": True}, {"next_cursor": None}]),
     ),
     ("callback_delivery", callback_jobs, "manual", ["callback", "callback"], []),
 ]
@@ -282,6 +330,9 @@ def test_every_switch_is_shown() -> None:
         {"retries": 3},
         {"callback_status": 101},
         {"callback_status": 204},
+        {"search_results_key": ""},
+        {"next_cursor_key": ""},
+        {"asset_storage_limit": -1},
     ],
 )
 def test_a_wrong_choice_is_told_at_once(options: dict[str, Any]) -> None:

@@ -112,7 +112,7 @@ def spelled(field: Any) -> str:
         return f'"{next(value for value in get_args(kind) if value != default)}"'
     if isinstance(default, bool):
         return str(not default).lower()
-    if isinstance(default, str):
+    if isinstance(default, str) or str in get_args(kind):
         return f'"{default}.other"'
     if isinstance(default, tuple):
         return "[0.5, 2]"

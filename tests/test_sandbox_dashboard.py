@@ -376,6 +376,30 @@ REQUESTS: list[tuple[str, str, dict[str, Any], str]] = [
         "hive_agent",
         "/v1/hive-agent/invoke",
         {"hive_agent": "h", "objective": "o", "async": {"enabled": True, "callback_url": "https://e.com/cb"}},
+        "invoke_hive_agent(",
+    ),
+    (
+        "hive_agent",
+        "/v1/hive-agent/invoke",
+        {
+            "hive_agent": "h",
+            "objective": AWKWARD,
+            "async": {"enabled": True, "callback_url": "https://e.com/cb"},
+            "sources": {"website_urls": ["https://e.com"]},
+            "unattended": True,
+            "budget_policy": "stop",
+        },
+        "budget_policy=",
+    ),
+    (
+        "hive_agent",
+        "/v1/hive-agent/invoke",
+        {
+            "hive_agent": "h",
+            "objective": "o",
+            "streaming": True,
+            "async": {"enabled": True, "callback_url": "https://e.com/cb"},
+        },
         "httpx",
     ),
 ]
@@ -459,6 +483,55 @@ def test_code_of_a_webhook_trigger_takes_its_secret_from_the_environment() -> No
     assert 'os.environ["FETCH_HIVE_WEBHOOK_SECRET"]' in code
     assert "API_KEY" not in code
     compile(code, "get_code", "exec")
+
+
+HOOK = {"callback_url": "http://127.0.0.1:9/hook"}
+TRIGGERS: list[tuple[str, dict[str, Any], str]] = [
+    (
+        "/v1/workflow/webhooks/brief/variants/v%20%2F1",
+        {"inputs": {"topic": AWKWARD}, "async": HOOK, "user": "u", "metadata": {"n": 1}},
+        "triggers.workflow(\n    'brief',\n    'v /1',\n",
+    ),
+    ("/v1/agent/webhooks/ops", {"message": AWKWARD, "thread_id": "t", "async": HOOK}, "triggers.agent(\n    'ops',\n"),
+    # What the SDK would not send so is sent by httpx.
+    ("/v1/workflow/webhooks/brief/variants/v", {"topic": "AI", "async": HOOK}, "httpx"),
+    ("/v1/workflow/webhooks/brief/variants/v?source=crm", {"inputs": {}, "async": HOOK}, "httpx"),
+    ("/v1/agent/webhooks/ops", {"message": "m", "async": {**HOOK, "allow_background": True}}, "httpx"),
+    ("/v1/agent/webhooks/ops", {"message": "m", "async": HOOK, "via": "query"}, "httpx"),
+    ("/v1/agent/webhooks/ops", {"message": "  ", "async": HOOK}, "httpx"),
+    ("/v1/agent/webhooks/%2E", {"message": "m", "async": HOOK}, "httpx"),
+]
+
+
+@pytest.mark.parametrize(("path", "body", "expected"), TRIGGERS)
+def test_python_code_repeats_a_webhook_trigger(
+    path: str, body: dict[str, Any], expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The Python of a trigger's run sends the same with the secret of the environment; the secret is not in it."""
+    sandbox = Sandbox(choices=Choices(callback_retry_delays=()))
+    sandbox.workflow("brief", reply="x", secret="whsec_hidden")
+    for name in ("ops", "."):
+        sandbox.agent(name, reply="x", secret="whsec_hidden")
+    invoke(sandbox, path, body, **{"X-Fetch-Hive-Webhook-Secret": "whsec_hidden"})
+    first = sandbox.runs[0]
+    assert first.http is not None
+    monkeypatch.setenv("FETCH_HIVE_API_KEY", "fhk_any")
+    monkeypatch.setenv("FETCH_HIVE_WEBHOOK_SECRET", "whsec_hidden")
+    with sandbox.serve() as server:
+        origin = server.base_url.removesuffix("/v1")
+        code = python_code(first.kind, first.request, first.http, origin=origin, webhook=True)
+        assert expected in code
+        assert "whsec_hidden" not in code
+        namespace: dict[str, Any] = {"print": lambda *_said: None}
+        exec(compile(code, "get_code", "exec"), namespace)
+        if "client" in namespace:
+            namespace["client"].close()
+        server.wait_for_callbacks()
+    second = sandbox.runs[1]
+    assert (second.trigger, second.kind, second.name, second.variant) == (
+        *("webhook", first.kind, first.name, first.variant),
+    )
+    assert second.request == first.request
 
 
 @pytest.mark.parametrize(

@@ -155,7 +155,12 @@ def test_a_sandbox_makes_clients_that_talk_to_it(
     options = make(sandbox, timeout=5)
     http = options.pop("http_client")
     assert options.pop("retry_policy") == RetryPolicy(initial_delay=0)
-    assert options == {"api_key": "fhk_private", "base_url": "http://sandbox.test/v1", "timeout": 5}
+    assert options == {
+        "api_key": "fhk_private",
+        "base_url": "http://sandbox.test/v1",
+        "workspace_id": sandbox.workspace_id,
+        "timeout": 5,
+    }
     assert isinstance(http, httpx.Client if name == "FetchHive" else httpx.AsyncClient)
 
 

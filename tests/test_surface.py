@@ -8,6 +8,7 @@ import importlib.metadata
 import inspect
 import pathlib
 import pkgutil
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ import pytest
 
 import fetch_hive_sdk
 from fetch_hive_sdk import AsyncFetchHive, AsyncStream, FetchHive, Stream
+from fetch_hive_sdk.compat import OldMethods
 
 PACKAGE = pathlib.Path(fetch_hive_sdk.__file__).parent
 
@@ -148,6 +150,15 @@ def test_clients_load_no_sandbox() -> None:
     assert set() == (loaded_by(code) - loaded_by("import httpx")) & heavy
 
 
+def test_clients_load_no_resources() -> None:
+    """Making a client loads none of the resources; the one that is used first loads itself alone."""
+    made = "from fetch_hive_sdk import FetchHive, AsyncFetchHive\nclient = FetchHive('fhk_x')\nAsyncFetchHive('fhk_x')"
+    nouns = {name for name in loaded_by(f"{made}\nclient.models") if name.startswith("fetch_hive_sdk.resources.")}
+
+    assert set() == {name for name in loaded_by(made) if name.startswith("fetch_hive_sdk.resources.")}
+    assert {"fetch_hive_sdk.resources.base", "fetch_hive_sdk.resources.models"} == nouns
+
+
 def test_verifier_loads_no_client() -> None:
     """A web handler that only verifies callbacks loads no client."""
     loaded = loaded_by("from fetch_hive_sdk import CallbackVerifier\nCallbackVerifier('s').sign(b'')")
@@ -159,13 +170,13 @@ def test_verifier_loads_no_client() -> None:
 
 LAYERS = [
     {"version", "logs", "deadlines", "error_codes", "errors", "jsonable", "results", "events", "sse", "retries"}
-    | {"settings", "urls"},
+    | {"settings", "urls", "arguments", "uploads"},
     {"operations", "callbacks"},
     {"exchange"},
     {"http", "drivers", "streams"},
     {"resources"},
-    {"client"},
     {"compat"},
+    {"client", "streaming"},
     {"sandbox", "cli"},
     {"pytest_plugin"},
 ]
@@ -247,16 +258,20 @@ def test_every_module_has_a_layer() -> None:
 
 # --- twins --------------------------------------------------------------------------------------------
 
-TWINS: list[tuple[type[Any], type[Any]]] = [(FetchHive, AsyncFetchHive), (Stream, AsyncStream)]
-both_twins = pytest.mark.parametrize(("plain", "asynchronous"), TWINS, ids=["clients", "streams"])
 
-AWAITED = {
-    "AsyncStream": "Stream",
-    "AsyncFetchHive": "FetchHive",
-    "AsyncPool": "SyncPool",
-    "httpx.AsyncClient": "httpx.Client",
-    "AsyncIterator": "Iterator",
-}
+def resources(of: Any) -> list[type[Any]]:
+    """The classes of a client's resources, and of theirs."""
+    names = [name for name, member in vars(type(of)).items() if isinstance(member, property)]
+    found = [getattr(of, name) for name in names]
+    return [cls for resource in found for cls in (type(resource), *resources(resource))]
+
+
+TWINS: list[tuple[type[Any], type[Any]]] = [
+    (FetchHive, AsyncFetchHive),
+    (Stream, AsyncStream),
+    *zip(resources(FetchHive("fhk_x")), resources(AsyncFetchHive("fhk_x")), strict=True),
+]
+both_twins = pytest.mark.parametrize(("plain", "asynchronous"), TWINS, ids=[plain.__name__ for plain, _ in TWINS])
 NAMES = {
     "aclose": "close",
     "__aenter__": "__enter__",
@@ -272,15 +287,13 @@ def members(cls: type[Any]) -> dict[str, Any]:
     return {
         name: inspect.getattr_static(cls, name)
         for name in dir(cls)
+        if name not in vars(OldMethods)  # of the sync client alone
         if not name.startswith("_") or (name in dunder and name not in dir(object)) or name == "__init__"
     }
 
 
 def in_plain_words(text: object) -> str:
-    told = str(text)
-    for asynchronous, plain in AWAITED.items():
-        told = told.replace(asynchronous, plain)
-    return told
+    return re.sub(r"\bAsync(?=[A-Z])", "", str(text).replace("AsyncPool", "SyncPool"))
 
 
 def function_of(member: Any) -> Any:
@@ -329,12 +342,14 @@ def first_line(documented: Any) -> str:
     return (inspect.getdoc(documented) or "").partition("\n")[0]
 
 
-def test_what_is_awaited() -> None:
-    """What waits is awaited in the async client, and what opens later is not."""
-    public = {name: member for name, member in members(AsyncFetchHive).items() if not name.startswith("_")}
+@pytest.mark.parametrize("client", [cls for _, cls in TWINS if cls is not AsyncStream])
+def test_what_is_awaited(client: type[Any]) -> None:
+    """What waits is awaited in the async client and its resources, and what opens later is not."""
+    public = {name: member for name, member in members(client).items() if not name.startswith("_")}
+    methods = {name for name, member in public.items() if not isinstance(member, property)}
     awaited = {name for name, member in public.items() if inspect.iscoroutinefunction(member)}
 
-    assert {name for name in public if name != "with_options" and not name.endswith("_stream")} == awaited
+    assert {name for name in methods - {"with_options", "iterate"} if not name.endswith("_stream")} == awaited
 
 
 # --- docstrings ---------------------------------------------------------------------------------------

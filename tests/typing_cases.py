@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, Union
 from uuid import UUID
 
 import httpx
@@ -17,35 +17,54 @@ from pydantic import SecretStr
 from typing_extensions import assert_type
 
 from fetch_hive_sdk import (
+    Agent,
     AgentAsyncOptions,
     AgentCompletedEvent,
     AgentDelegation,
     AgentDelegationEvent,
     AgentMessage,
     AgentReply,
+    AgentRun,
     APIStatusError,
+    ApprovalPage,
     ArtifactEvent,
+    Asset,
     AsyncFetchHive,
     AsyncStream,
     Attachment,
     CallbackEvent,
     CallbackVerifier,
+    Chat,
+    ChatMessage,
     DailyLimitError,
+    Done,
+    ErrorCatalog,
     ErrorEvent,
     FetchHive,
     FetchHiveError,
     GeneratedArtifact,
     HiveAgentCancelledEvent,
+    HiveAgentRun,
+    HTTPResponse,
+    KnowledgeBase,
+    KnowledgeBaseItem,
+    KnowledgeBaseSearch,
     Metadata,
+    Model,
     PendingToolApproval,
     PromptResult,
     ReasoningEvent,
+    Regeneration,
+    RequestRecord,
     ResponseEvent,
+    ResultList,
     RetryPolicy,
+    SearchService,
     Stream,
     StreamError,
     StreamEvent,
     SummaryEvent,
+    ToolActionApproval,
     ToolApproval,
     ToolApprovalEvent,
     ToolCall,
@@ -61,6 +80,7 @@ from fetch_hive_sdk import (
     WorkflowQueued,
     WorkflowRun,
     WorkflowRunning,
+    WorkflowRunRecord,
     __version__,
     unwrap_callback,
     verify_callback,
@@ -91,7 +111,7 @@ def construction() -> None:
     AsyncFetchHive(default_headers={"X-A": "1"}, default_metadata={"a": 1}, http_client=httpx.AsyncClient())
     FetchHive(http_client=httpx.AsyncClient())  # type: ignore[arg-type]
     AsyncFetchHive(http_client=httpx.Client())  # type: ignore[arg-type]
-    FetchHive("fhk_x", None, 60.0, 5)  # type: ignore[call-arg]
+    FetchHive("fhk_x", None, 60.0, 5)  # type: ignore[call-arg, arg-type]
     RetryPolicy(invokes="never")  # type: ignore[arg-type]
 
 
@@ -370,3 +390,107 @@ def errors(client: FetchHive) -> None:
 def partial(error: StreamError) -> None:
     if isinstance(error.partial, PromptResult):
         assert_type(error.partial.response, str)
+
+
+# --- the whole API ------------------------------------------------------------------------------------
+
+
+def whole_api(client: FetchHive, i: UUID) -> None:
+    assert_type(client.requests.get("r"), RequestRecord)
+    assert_type(client.requests.wait("r", timeout=5, on_poll=print), RequestRecord)
+    assert_type(client.workflow_runs.get(i), WorkflowRunRecord)
+    assert_type(client.triggers.workflow(i, i, webhook_secret="s", callback_url="u", inputs={"a": 1}), WorkflowRun)
+    assert_type(client.triggers.agent(i, message="m", webhook_secret="s", callback_url="u"), AgentRun)
+    assert_type(client.delegations.get(i), AgentDelegation)
+    assert_type(client.delegations.cancel(i), AgentDelegation)
+    assert_type(client.delegations.list("thread"), ResultList[AgentDelegation])
+    assert_type(client.approvals.list(limit=5), ApprovalPage)
+    assert_type(client.approvals.get(i), ToolActionApproval)
+    assert_type(client.approvals.decide(i, "allow_once"), ToolActionApproval)
+    assert_type(client.knowledge_bases.list(), ResultList[KnowledgeBase])
+    assert_type(client.knowledge_bases.get(i), KnowledgeBase)
+    assert_type(client.knowledge_bases.create(name="n"), KnowledgeBase)
+    assert_type(client.knowledge_bases.update(i, name="n"), KnowledgeBase)
+    assert_type(client.knowledge_bases.delete(i), Done)
+    assert_type(client.knowledge_bases.search(i, search_query="q"), KnowledgeBaseSearch)
+    assert_type(client.knowledge_bases.items.list(i), ResultList[KnowledgeBaseItem])
+    assert_type(client.knowledge_bases.items.get(i, i), KnowledgeBaseItem)
+    assert_type(client.knowledge_bases.items.create(i, name="n"), KnowledgeBaseItem)
+    assert_type(client.knowledge_bases.items.update(i, i, name="n"), KnowledgeBaseItem)
+    assert_type(client.knowledge_bases.items.delete(i, i), Done)
+    assert_type(client.knowledge_bases.items.regenerate(i, i), Regeneration)
+    assert_type(client.agents.list(), ResultList[Agent])
+    assert_type(client.agents.get(i), Agent)
+    assert_type(client.agents.create(name="n", llm_model="m", model_type="t"), Agent)
+    assert_type(client.agents.update(i, name="n"), Agent)
+    assert_type(client.agents.delete(i), Done)
+    assert_type(client.chats.create(i, name="n"), Chat)
+    assert_type(client.chats.get(i, i), Chat)
+    assert_type(client.chats.update(i, i, name="n"), Chat)
+    assert_type(client.chats.delete(i, i), Done)
+    assert_type(client.chats.clear(i, i), Chat)
+    assert_type(client.chats.messages(i, i), ResultList[ChatMessage])
+    assert_type(client.assets.list(), ResultList[Asset])
+    assert_type(client.assets.upload("path", on_progress=print), Asset)
+    assert_type(client.models.list(), ResultList[Model])
+    assert_type(client.search_services.list(), ResultList[SearchService])
+    assert_type(client.search_services.get("google"), SearchService)
+    assert_type(client.error_codes(locale="es"), ErrorCatalog)
+    assert_type(client.invoke_hive_agent(hive_agent="h", objective="o", callback_url="u"), HiveAgentRun)
+    assert_type(client.request("GET", "/x"), Any)
+    assert_type(client.request("GET", "/x", cast_to=dict[str, int]), dict[str, int])
+    assert_type(client.request("GET", "/x", cast_to=HTTPResponse), HTTPResponse)
+    assert_type(client.approvals.iterate(status="pending"), Iterator[ToolActionApproval])
+    assert_type(client.knowledge_bases.list()[0], KnowledgeBase)
+    assert_type([agent.name for agent in client.agents.list()], list[str])
+    assert_type(client.requests.get("r").http_response, Union[HTTPResponse, None])
+
+
+async def whole_async_api(client: AsyncFetchHive, i: UUID) -> None:
+    assert_type(await client.requests.get("r"), RequestRecord)
+    assert_type(await client.requests.wait("r", timeout=5, on_poll=print), RequestRecord)
+    assert_type(await client.workflow_runs.get(i), WorkflowRunRecord)
+    assert_type(
+        await client.triggers.workflow(i, i, webhook_secret="s", callback_url="u", inputs={"a": 1}), WorkflowRun
+    )
+    assert_type(await client.triggers.agent(i, message="m", webhook_secret="s", callback_url="u"), AgentRun)
+    assert_type(await client.delegations.get(i), AgentDelegation)
+    assert_type(await client.delegations.cancel(i), AgentDelegation)
+    assert_type(await client.delegations.list("thread"), ResultList[AgentDelegation])
+    assert_type(await client.approvals.list(limit=5), ApprovalPage)
+    assert_type(await client.approvals.get(i), ToolActionApproval)
+    assert_type(await client.approvals.decide(i, "allow_once"), ToolActionApproval)
+    assert_type(await client.knowledge_bases.list(), ResultList[KnowledgeBase])
+    assert_type(await client.knowledge_bases.get(i), KnowledgeBase)
+    assert_type(await client.knowledge_bases.create(name="n"), KnowledgeBase)
+    assert_type(await client.knowledge_bases.update(i, name="n"), KnowledgeBase)
+    assert_type(await client.knowledge_bases.delete(i), Done)
+    assert_type(await client.knowledge_bases.search(i, search_query="q"), KnowledgeBaseSearch)
+    assert_type(await client.knowledge_bases.items.list(i), ResultList[KnowledgeBaseItem])
+    assert_type(await client.knowledge_bases.items.get(i, i), KnowledgeBaseItem)
+    assert_type(await client.knowledge_bases.items.create(i, name="n"), KnowledgeBaseItem)
+    assert_type(await client.knowledge_bases.items.update(i, i, name="n"), KnowledgeBaseItem)
+    assert_type(await client.knowledge_bases.items.delete(i, i), Done)
+    assert_type(await client.knowledge_bases.items.regenerate(i, i), Regeneration)
+    assert_type(await client.agents.list(), ResultList[Agent])
+    assert_type(await client.agents.get(i), Agent)
+    assert_type(await client.agents.create(name="n", llm_model="m", model_type="t"), Agent)
+    assert_type(await client.agents.update(i, name="n"), Agent)
+    assert_type(await client.agents.delete(i), Done)
+    assert_type(await client.chats.create(i, name="n"), Chat)
+    assert_type(await client.chats.get(i, i), Chat)
+    assert_type(await client.chats.update(i, i, name="n"), Chat)
+    assert_type(await client.chats.delete(i, i), Done)
+    assert_type(await client.chats.clear(i, i), Chat)
+    assert_type(await client.chats.messages(i, i), ResultList[ChatMessage])
+    assert_type(await client.assets.list(), ResultList[Asset])
+    assert_type(await client.assets.upload("path", on_progress=print), Asset)
+    assert_type(await client.models.list(), ResultList[Model])
+    assert_type(await client.search_services.list(), ResultList[SearchService])
+    assert_type(await client.search_services.get("google"), SearchService)
+    assert_type(await client.error_codes(locale="es"), ErrorCatalog)
+    assert_type(await client.invoke_hive_agent(hive_agent="h", objective="o", callback_url="u"), HiveAgentRun)
+    assert_type(await client.request("GET", "/x"), Any)
+    assert_type(await client.request("GET", "/x", cast_to=dict[str, int]), dict[str, int])
+    assert_type(await client.request("GET", "/x", cast_to=HTTPResponse), HTTPResponse)
+    assert_type(client.approvals.iterate(status="pending"), AsyncIterator[ToolActionApproval])

@@ -9,6 +9,7 @@ import ssl
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
@@ -27,12 +28,12 @@ from ..errors import (
     UnexpectedResponseError,
 )
 from ..http import SyncPool, tls_context
+from ..resources.requests import Requests
 from ..results import read_object
 from ..retries import RetryPolicy
 from ..settings import DEFAULT_BASE_URL, Settings
 from ..urls import is_private
 from ..version import VERSION
-from .lookup import look_up
 from .terminal import one_line, seconds, without_password
 
 __all__ = ["Check", "Outcome", "examine"]
@@ -285,7 +286,8 @@ def _clock(response: httpx.Response) -> Check:
 def _authentication(settings: Settings) -> Check:
     """Look up a run that cannot be: it is not found, or the key is refused. Nothing runs."""
     try:
-        look_up(f"req_{uuid.uuid4().hex}", settings)
+        with closing(SyncPool(None)) as pool:
+            Requests(settings, pool).get(f"req_{uuid.uuid4().hex}")
     except NotFoundError:
         pass
     except AuthenticationError:

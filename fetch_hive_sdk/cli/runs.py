@@ -12,7 +12,7 @@ from .arguments import ApiKey, BaseUrl, Json, api_key_from
 from .terminal import one_line, say, say_json, seconds, shown, waiting
 
 if TYPE_CHECKING:
-    from .lookup import RunRecord
+    from ..resources.requests import RequestRecord
 
 __all__ = ["app", "get"]
 
@@ -39,12 +39,10 @@ def get(
     if not request_id.strip():
         raise typer.BadParameter("it is empty.", param_hint="REQUEST_ID")
     key = api_key_from(api_key)
-    from ..settings import Settings
-    from .lookup import look_up
+    from ..client import FetchHive
 
-    settings = Settings.resolve(api_key=key, base_url=base_url)
-    with waiting("Looking the run up"):
-        record = look_up(request_id, settings)
+    with FetchHive(api_key=key, base_url=base_url) as client, waiting("Looking the run up"):
+        record = client.requests.get(request_id)
     if as_json:
         say_json(record.to_dict())
         return
@@ -52,7 +50,7 @@ def get(
         say(f"{name:<12}{text}")
 
 
-def _lines(record: RunRecord) -> Iterator[tuple[str, str]]:
+def _lines(record: RequestRecord) -> Iterator[tuple[str, str]]:
     from ..results import as_text
 
     yield "request_id", one_line(record.request_id)
@@ -70,7 +68,7 @@ def _lines(record: RunRecord) -> Iterator[tuple[str, str]]:
         yield "data", shown(f"{key} = {as_text(value)}")
 
 
-def _duration(record: RunRecord) -> str:
+def _duration(record: RequestRecord) -> str:
     try:
         started, ended = (
             datetime.fromisoformat((time or "").replace("Z", "+00:00")) for time in (record.started_at, record.ended_at)

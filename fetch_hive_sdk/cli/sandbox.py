@@ -137,6 +137,7 @@ def _say_ready(server: SandboxServer, *, own_key: bool, as_json: bool) -> None:
                 "event": "ready",
                 "base_url": server.base_url,
                 "api_key": None if own_key else server.api_key,  # a key of the user's own is not shown
+                "workspace_id": server.workspace_id,
                 "dashboard_url": server.dashboard_url,
                 "version": VERSION,
                 "note": NO_MODEL,
@@ -148,9 +149,6 @@ def _say_ready(server: SandboxServer, *, own_key: bool, as_json: bool) -> None:
     say(f"  Base URL  {server.base_url}\n")
     say("Your app finds it with:\n")
     say(f"  export FETCH_HIVE_BASE_URL={server.base_url}")
-    say(
-        "  FETCH_HIVE_API_KEY is the key you gave it\n"
-        if own_key
-        else f"  export FETCH_HIVE_API_KEY={server.api_key}\n"
-    )
+    say("  FETCH_HIVE_API_KEY is the key you gave it" if own_key else f"  export FETCH_HIVE_API_KEY={server.api_key}")
+    say(f"  export FETCH_HIVE_WORKSPACE_ID={server.workspace_id}\n")
     say("Ctrl-C ends it.")

@@ -14,12 +14,14 @@ __all__ = ["Change", "Listener", "Listeners"]
 
 @dataclass(frozen=True)
 class Change:
-    """Something was recorded: of a run, of one of its callbacks, or a refused request, which has no run.
+    """Something was recorded: of a run, of one of its callbacks, a refused request, or an object of a resource.
+
+    The last two have no run.
 
     After `reset` all is forgotten; after `stop` the server that told it answers nothing more.
     """
 
-    kind: Literal["run", "callback", "refused", "reset", "stop"]
+    kind: Literal["run", "callback", "refused", "resource", "reset", "stop"]
     request_id: str | None = None
 
 

@@ -17,6 +17,7 @@ def _has_body(status: int) -> int:
 
 
 Status = Annotated[int, Field(ge=200, le=599), AfterValidator(_has_body)]
+Key = Annotated[str, Field(min_length=1)]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
@@ -71,6 +72,12 @@ class Choices:
         callback_delivery: `"auto"`, the default, or `"manual"`: each callback waits until you deliver it, in
             whatever order, by `Sandbox.redeliver` or in the browser.
         callback_timeout: Seconds one attempt may take as a whole. Default 10.
+        search_results_key: Where the `response` to a search in a knowledge base has what was found, as a list.
+            Default `"results"`; the documentation does not show the inside of `response`.
+        asset_storage_limit: Bytes that all uploaded assets may have together; an upload beyond them is refused with
+            402. Default None: any number. The service's limit is the plan's, which no number is documented for.
+        next_cursor_key: Where the list of approvals has the `cursor` of its next page, null on the last one. Default
+            None: nowhere, as no such key is documented; the id of a page's last approval is the cursor.
 
     Raises:
         pydantic.ValidationError: (a ValueError) A value is none of those its field allows.
@@ -104,6 +111,9 @@ class Choices:
     callbacks_first: bool = False
     callback_delivery: Literal["auto", "manual"] = "auto"
     callback_timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 10.0
+    search_results_key: Key = "results"
+    asset_storage_limit: Annotated[int, Field(ge=0)] | None = None
+    next_cursor_key: Key | None = None
 
 
 DEFAULT_CHOICES = Choices()

@@ -20,7 +20,7 @@ MEMORY = ":memory:"
 BUSY_TIMEOUT = 5.0  # seconds to wait for another process that writes
 
 APPLICATION_ID = 0x46486976  # "FHiv"; tells our files from other programs' databases
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 SCHEMA = f"""
 BEGIN IMMEDIATE;
 CREATE TABLE IF NOT EXISTS settings (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
@@ -77,6 +77,19 @@ CREATE TABLE IF NOT EXISTS delegations (
 CREATE INDEX IF NOT EXISTS delegations_by_parent ON delegations (parent_request_id);
 CREATE INDEX IF NOT EXISTS delegations_by_run ON delegations (request_id);
 CREATE TABLE IF NOT EXISTS refused (number INTEGER PRIMARY KEY, record BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS objects (
+    number INTEGER PRIMARY KEY,
+    noun TEXT NOT NULL,
+    id TEXT NOT NULL,
+    parent TEXT,
+    record BLOB NOT NULL,
+    UNIQUE (noun, id)
+);
+CREATE INDEX IF NOT EXISTS objects_by_parent ON objects (noun, parent);
+CREATE TABLE IF NOT EXISTS files (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, content BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS passages (number INTEGER PRIMARY KEY, family TEXT NOT NULL, object TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS passages_by_object ON passages (object);
+CREATE INDEX IF NOT EXISTS passages_by_family ON passages (family);
 CREATE TABLE IF NOT EXISTS calls (day TEXT PRIMARY KEY, count INTEGER NOT NULL) WITHOUT ROWID;
 PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {SCHEMA_VERSION};
@@ -167,12 +180,11 @@ def _prepare(db: sqlite3.Connection, path: str) -> None:
     # First of all look whose file it is: nothing of another program's is changed. The tables are asked for before
     # the marks are, since another process may be making both right now.
     new = not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-    if not new:
-        _recognize(db, path)
+    older = not new and _version(db, path) < SCHEMA_VERSION
     _write_ahead(db)
     db.execute("PRAGMA synchronous = NORMAL")  # with WAL a killed process loses nothing
     db.execute("PRAGMA foreign_keys = ON")
-    if new:
+    if new or older:  # what an older version made is a part of it
         db.executescript(SCHEMA)
 
 
@@ -189,19 +201,21 @@ def _write_ahead(db: sqlite3.Connection) -> None:
             sleep(0.01)
 
 
-def _recognize(db: sqlite3.Connection, path: str) -> None:
+def _version(db: sqlite3.Connection, path: str) -> int:
+    """The format of a database that is one of ours."""
     if db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
         raise ConfigurationError(
             f"{path} is a database of another program.",
             hint="It was left as it is. Name another file for the sandbox.",
         )
-    version = db.execute("PRAGMA user_version").fetchone()[0]
+    version: int = db.execute("PRAGMA user_version").fetchone()[0]
     if version > SCHEMA_VERSION:
         raise ConfigurationError(
             f"{path} was written by a newer version of fetch-hive-sdk: its format is {version}, this version "
             f"knows {SCHEMA_VERSION}.",
             hint="Upgrade fetch-hive-sdk, or name another file for the sandbox.",
         )
+    return version
 
 
 def _close(db: sqlite3.Connection, lock: Any, pid: int) -> None:

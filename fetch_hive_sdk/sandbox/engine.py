@@ -20,7 +20,7 @@ from .choices import Choices
 from .chunks import Chunk, Pause
 from .deployments import Deployments
 from .faults import FAULT_HEADER, Fault, Faults, fault_of
-from .ids import WORKSPACE_ID, request_id_of_uuid
+from .ids import WORKSPACE_ID, new_uuid, request_id_of_uuid
 from .lifecycle import Lifecycle, Via, Wait, no_wait
 from .refusals import Refusal, error_body
 from .replies import (
@@ -34,17 +34,19 @@ from .replies import (
     workflow_body,
     workflow_run_body,
 )
+from .resources import Call, Desk, Handler
 from .routes import Route, route
 from .runs import Approval, Callback, HttpRequest, Kind, Refused, Reply, Run
 from .signing import derive_secret
 from .store import Store
 from .wire import DONE, frame, json_bytes
 
-__all__ = ["PLANS", "Engine", "Plan"]
+__all__ = ["ORIGIN", "PLANS", "Engine", "Plan"]
 
 Plan = Literal["lite", "starter", "pro"]
 PLANS: dict[Plan, int] = {"lite": 1, "starter": 3, "pro": 5}
 
+ORIGIN = "http://sandbox.test"
 TRIGGER_SECRET_HEADER = "x-fetch-hive-webhook-secret"  # noqa: S105 - its name
 APPROVALS_PER_PAGE = 25
 REFUSED_BODY = 64 * 1024  # bytes that are kept of a refused request's body
@@ -66,13 +68,18 @@ class Engine:
         api_key: The one key accepted; None accepts any that is not empty.
         lenient: Accept a missing variant, and add the OpenAPI description's keys `status` and `run_id` to
             replies of workflows.
-        strict: Refuse deployments and agents that are not registered.
+        strict: Refuse deployments and agents that are neither registered nor made over the API.
         plan: Whose limit of workflows at once holds; None: no limit.
         daily_limit: Calls allowed on a day in UTC; None: any number.
         may_auto_approve: Whether the key may say `tool_approval: "auto_approve"`.
         choices: What to do where the documentation is silent.
         clock: Tells the time, with a time zone.
         new_request_id: Makes a new request id each time.
+
+    Attributes:
+        desk: What handlers of resources work with.
+        origin: Scheme and host it is reached at, for links in replies: while a server runs the server's, else
+            a host that no network knows.
     """
 
     def __init__(
@@ -120,6 +127,16 @@ class Engine:
             tell=self.tell,
             places=PLANS[plan] if plan else None,
         )
+        self.origin = ORIGIN
+        self.desk = Desk(
+            objects=store.objects,
+            store=store,
+            choices=choices,
+            clock=clock,
+            new_id=new_uuid,
+            strict=strict,
+            origin=lambda: self.origin,
+        )
 
     @property
     def runs(self) -> list[Run]:
@@ -131,7 +148,7 @@ class Engine:
         return self.store.get(request_id)
 
     def reset(self) -> None:
-        """Forget all runs and callbacks, today's count of calls and scripted faults. Deployments and secrets stay."""
+        """Forget all but the deployments and secrets; see `Sandbox.reset`."""
         self.faults.clear()
         self.lifecycle.forget()
 
@@ -283,13 +300,16 @@ class Engine:
     def _check_deployment(self, run: Run, *, deferred: bool) -> None:
         deployment = self.deployments.find(run.kind, run.name, run.variant)
         if deployment is None:
-            if self._strict:
+            if self._strict and not self._is_made_by_api(run):
                 what = "Agent" if run.agent else "Deployment"
                 raise Refusal(f"{what} not found.", status=self.choices.unknown_status, code=None)
             return
         check_inputs(deployment.inputs, run.inputs, self.choices)
         if deployment.human_in_the_loop is not None and not deferred:
             raise Refusal("Workflows with a Human in the Loop step must use callback delivery")
+
+    def _is_made_by_api(self, run: Run) -> bool:
+        return run.kind == "agent" and self.store.objects.get("agent", run.name) is not None
 
     def _fault(self, headers: Mapping[str, str], kind: Kind | None, name: str | None) -> Fault | None:
         """The fault scripted for a request: by its header, else by the sandbox."""
@@ -348,25 +368,43 @@ class Engine:
     def _other(
         self, found: Route, http: HttpRequest, headers: Mapping[str, str], parameters: Mapping[str, str]
     ) -> Reply:
-        if found.endpoint != "error_codes":
+        if not found.keyless:
             self._enter(headers, counts=False)
         fault = self._fault(headers, None, None)
         if fault is None:
-            return _json_reply(200, self._look_up(found, http, parameters))
+            return self._answered(found, http, parameters)
         reply = fault.refusal(self.choices)
         if reply is None and fault.failure is not None:
             reply = self._error(*fault.failure)
         if reply is None:
-            reply = _json_reply(200, self._look_up(found, http, parameters))
+            reply = self._answered(found, http, parameters)
         else:
             self._log_refusal(http, reply.status, f"Scripted fault: {fault}", fault.error_code)
         return fault.damage(reply, self.choices)
+
+    def _answered(self, found: Route, http: HttpRequest, parameters: Mapping[str, str]) -> Reply:
+        if found.workspace_id not in (None, WORKSPACE_ID):
+            raise Refusal("Workspace not found", status=404, code=None)
+        if found.handler is None:
+            return _json_reply(200, self._look_up(found, http, parameters))
+        value = self._resource(found.handler, Call(found.values, parameters, http))
+        if http.method != "GET":
+            self.tell(Change("resource"))
+        return value if isinstance(value, Reply) else _json_reply(200, value)
+
+    def _resource(self, handler: Handler, call: Call) -> Any:
+        # What a handler reads and writes is one change, of which a refusal leaves nothing.
+        with self.store.transaction():
+            try:
+                return handler(self.desk, call)
+            except ConfigurationError as error:  # this machine cannot do it
+                raise Refusal(str(error), status=500, code="internal_server_error") from error
 
     def _look_up(self, found: Route, http: HttpRequest, parameters: Mapping[str, str]) -> dict[str, Any]:
         if found.endpoint == "error_codes":
             return error_catalog(parameters.get("locale"))
         if found.endpoint == "request":
-            return request_body(self._known_run(found.values[0], "Request not found"), self.choices)
+            return self._request(found.values[0])
         if found.endpoint == "workflow_run":
             request_id = request_id_of_uuid(found.values[0])
             run = self._known_run(request_id, "Prompt workflow run not found", kind="workflow")
@@ -382,6 +420,12 @@ class Engine:
             return delegation_body(delegation)
         return self._approvals(found, http, parameters)
 
+    def _request(self, request_id: str) -> dict[str, Any]:
+        """The look-up of a run, or of a request of a resource."""
+        return self.store.objects.get("request", request_id) or request_body(
+            self._known_run(request_id, "Request not found"), self.choices
+        )
+
     def _known_run(self, request_id: str, text: str, *, kind: Kind | None = None) -> Run:
         run = self.store.get(request_id)
         if run is None or (kind and run.kind != kind):
@@ -389,12 +433,9 @@ class Engine:
         return run
 
     def _approvals(self, found: Route, http: HttpRequest, parameters: Mapping[str, str]) -> dict[str, Any]:
-        workspace_id, *ids = found.values
-        if workspace_id != WORKSPACE_ID:
-            raise Refusal("Workspace not found", status=404, code=None)
         if found.endpoint == "approvals":
-            found_ones = self._listed_approvals(parameters)
-            return {"approvals": [approval_body(one, workspace_id=workspace_id) for one in found_ones]}
+            return self._listed_approvals(parameters)
+        ids = found.values
         if found.endpoint == "decide":
             decision = str(read_object(http.body).get("decision"))
             approval = self.decide(ids[0], decision, via="api")
@@ -403,9 +444,9 @@ class Engine:
             if known is None:
                 raise Refusal("Approval not found", status=404, code=None)
             approval = known
-        return {"approval": approval_body(approval, workspace_id=workspace_id)}
+        return {"approval": approval_body(approval, workspace_id=WORKSPACE_ID)}
 
-    def _listed_approvals(self, parameters: Mapping[str, str]) -> list[Approval]:
+    def _listed_approvals(self, parameters: Mapping[str, str]) -> dict[str, Any]:
         statuses = {"pending": "pending", "approved": "allowed", "denied": "denied"}
         status = parameters.get("status") or "pending"
         limit = parameters.get("limit") or str(APPROVALS_PER_PAGE)
@@ -415,13 +456,18 @@ class Engine:
             raise Refusal("limit must be a number from 1 to 100")
         run_id = parameters.get("run_id")
         request_id = parameters.get("request_id") or (request_id_of_uuid(run_id) if run_id else None)
-        return self.store.approvals(
+        approvals = self.store.approvals(
             status=statuses[status],
             agent=parameters.get("agent_id") or None,
             request_id=request_id,
-            limit=int(limit),
+            limit=int(limit) + 1,  # one more tells whether there is a next page
             before=parameters.get("cursor") or None,
         )
+        page = approvals[: int(limit)]
+        body: dict[str, Any] = {"approvals": [approval_body(one, workspace_id=WORKSPACE_ID) for one in page]}
+        if self.choices.next_cursor_key is not None:
+            body[self.choices.next_cursor_key] = page[-1].id if page != approvals else None
+        return body
 
     # --- who may, how often, and refusals ---------------------------------------------------------
 
@@ -441,7 +487,8 @@ class Engine:
         status = refusal.status or self.choices.validation_status
         self._log_refusal(http, status, refusal.text, refusal.code)
         if refusal.body is None:
-            reply = self._error(status, refusal.text, refusal.code)
+            body = error_body(refusal.text, refusal.code, error_only=self.choices.error_only)
+            reply = _json_reply(status, {**body, **refusal.more})
         else:
             reply = _json_reply(status, refusal.body)
         return replace(reply, headers={**reply.headers, **refusal.headers})
@@ -472,5 +519,5 @@ def _shown_path(path: str, parameters: Mapping[str, str]) -> str:
     return f"{path}?{urlencode(shown)}" if shown else path
 
 
-def _json_reply(status: int, body: Mapping[str, Any]) -> Reply:
+def _json_reply(status: int, body: object) -> Reply:
     return Reply(status=status, headers={"Content-Type": "application/json; charset=utf-8"}, body=json_bytes(body))

@@ -18,10 +18,12 @@ from .runs import Approval, Callback, CallbackAttempt, Delegation, HttpRequest, 
 __all__ = [
     "Record",
     "dump",
+    "dump_object",
     "dump_run",
     "load_approval",
     "load_callback",
     "load_delegation",
+    "load_object",
     "load_refused",
     "load_run",
     "time_text",
@@ -86,6 +88,17 @@ def load_delegation(data: bytes) -> Delegation:
 def load_refused(data: bytes) -> Refused:
     """The refused request that `dump` was given."""
     return Refused(**_revive(json.loads(data), at=_time, request=_http))
+
+
+def dump_object(fields: Mapping[str, Any]) -> bytes:
+    """An object of JSON values as bytes."""
+    return _bytes(fields)
+
+
+def load_object(data: bytes) -> dict[str, Any]:
+    """The object that `dump_object` was given."""
+    fields: dict[str, Any] = json.loads(data)
+    return fields
 
 
 # --- to bytes ---------------------------------------------------------------------------------------

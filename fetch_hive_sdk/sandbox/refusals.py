@@ -17,6 +17,7 @@ class Refusal(Exception):
         code: The reply's `error_code`; None if it has none.
         headers: Further headers of the reply, such as `Allow`, which goes with 405.
         body: Keys the reply has instead of the usual ones; None for the usual ones.
+        more: Keys the reply has beside the usual ones.
     """
 
     def __init__(
@@ -27,6 +28,7 @@ class Refusal(Exception):
         code: str | None = "validation_error",
         headers: Mapping[str, str] | None = None,
         body: Mapping[str, Any] | None = None,
+        more: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(text)
         self.text = text
@@ -34,6 +36,7 @@ class Refusal(Exception):
         self.code = code
         self.headers = headers or {}
         self.body = body
+        self.more = more or {}
 
 
 def error_body(text: str, code: str | None, *, error_only: bool) -> dict[str, str]:

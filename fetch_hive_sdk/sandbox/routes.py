@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 from urllib.parse import unquote
 
 from .refusals import Refusal
+from .resources import ROUTES as RESOURCES
+from .resources import Handler
 from .runs import Kind
 
 __all__ = ["Endpoint", "Route", "route"]
@@ -24,6 +26,7 @@ Endpoint = Literal[
     "approval",
     "decide",
     "error_codes",
+    "resource",
 ]
 
 
@@ -33,16 +36,24 @@ class Route:
 
     Attributes:
         endpoint: Which endpoint.
-        values: What its path names, such as an id; percent-decoded.
+        values: What its path names after the workspace, such as an id; percent-decoded.
         kind: What an invoke or a trigger starts.
+        workspace_id: The workspace its path names; None for paths without one.
+        keyless: True where no API key is asked for.
+        handler: What answers a resource.
     """
 
     endpoint: Endpoint
     values: tuple[str, ...]
     kind: Kind | None = None
+    workspace_id: str | None = None
+    keyless: bool = False
+    handler: Handler | None = None
 
 
-_WORKSPACE = "/public/workspaces/{}/tool_action_approvals"
+_WORKSPACE = "/public/workspaces/{}"
+_APPROVALS = f"{_WORKSPACE}/tool_action_approvals"
+_KEYLESS = ("/error_codes", "/public/search_services/", "/sandbox-files/")
 _ROUTES: list[tuple[str, str, Endpoint, Kind | None]] = [
     ("POST", "/prompt/invoke", "invoke", "prompt"),
     ("POST", "/invoke", "invoke", "prompt"),  # its name until 2026
@@ -56,14 +67,32 @@ _ROUTES: list[tuple[str, str, Endpoint, Kind | None]] = [
     ("GET", "/agent/delegations/{}", "delegation", None),
     ("POST", "/agent/delegations/{}/cancel", "cancel_delegation", None),
     ("GET", "/agent/threads/{}/delegations", "thread_delegations", None),
-    ("GET", _WORKSPACE, "approvals", None),
-    ("GET", f"{_WORKSPACE}/{{}}", "approval", None),
-    ("POST", f"{_WORKSPACE}/{{}}/decide", "decide", None),
+    ("GET", _APPROVALS, "approvals", None),
+    ("GET", f"{_APPROVALS}/{{}}", "approval", None),
+    ("POST", f"{_APPROVALS}/{{}}/decide", "decide", None),
     ("GET", "/error_codes", "error_codes", None),
 ]
-_PATTERNS: list[tuple[str, re.Pattern[str], Endpoint, Kind | None]] = [
-    (method, re.compile("/v1" + path.replace("{}", "([^/]+)")), endpoint, kind)
-    for method, path, endpoint, kind in _ROUTES
+
+
+def _pattern(path: str) -> re.Pattern[str]:
+    if path.startswith(_WORKSPACE):
+        path = path.replace("{}", "(?P<workspace_id>[^/]+)", 1)
+    return re.compile("/v1" + path.replace("{}", "([^/]+)"))
+
+
+def _is_keyless(path: str) -> bool:
+    return path.startswith(_KEYLESS)
+
+
+_PATTERNS: list[tuple[str, re.Pattern[str], Route]] = [
+    *(
+        (method, _pattern(path), Route(endpoint, (), kind, keyless=_is_keyless(path)))
+        for method, path, endpoint, kind in _ROUTES
+    ),
+    *(
+        (method, _pattern(path), Route("resource", (), keyless=_is_keyless(path), handler=handler))
+        for method, path, handler in RESOURCES
+    ),
 ]
 
 
@@ -78,10 +107,12 @@ def route(method: str, path: str) -> Route:
         Refusal: 404: there is none. 405: there is one, for another method.
     """
     allowed: list[str] = []
-    for allowed_method, pattern, endpoint, kind in _PATTERNS:
+    for allowed_method, pattern, found in _PATTERNS:
         match = pattern.fullmatch(path)
         if match and method.upper() == allowed_method:
-            return Route(endpoint, tuple(unquote(value) for value in match.groups()), kind)
+            values = [unquote(value) for value in match.groups()]
+            workspace_id = values.pop(0) if "workspace_id" in match.groupdict() else None
+            return replace(found, values=tuple(values), workspace_id=workspace_id)
         if match:
             allowed.append(allowed_method)
     if allowed:

@@ -17,13 +17,15 @@ from ..errors import ConfigurationError, InvalidRequestError
 from ..jsonable import article
 from ..retries import RetryPolicy
 from .addresses import is_host
+from .changes import Change
 from .choices import DEFAULT_CHOICES, Choices
 from .claim import Claim
 from .deployments import HumanInTheLoop, InputType, input_types
-from .engine import PLANS, Engine, Plan
+from .engine import ORIGIN, PLANS, Engine, Plan
 from .faults import FaultLike, fault_of
 from .ids import WORKSPACE_ID, new_request_id
 from .refusals import Refusal
+from .resources.chats import add_message
 from .runs import Approval, Callback, Kind, Run
 from .server import SandboxServer, serve
 from .store import Store
@@ -68,12 +70,15 @@ class Sandbox:
     A function that raises makes the run fail with the error's text. What was not registered answers with an
     echo of what it was sent.
 
+    Knowledge bases, agents, chats and assets are kept as they are made over the API. Whatever its type, a search in a
+    knowledge base is one for words, since there are no embeddings; and a website is not fetched.
+
     Args:
         api_key: The one key accepted. Default None: any key that is not empty.
         lenient: True also accepts requests without a variant, which the service refuses, and adds the keys
             `status` and `run_id` to replies of workflows: both as the OpenAPI description has it, against the
             documentation.
-        strict: True refuses deployments and agents that are not registered, with 404.
+        strict: True refuses deployments and agents that are neither registered nor made over the API, with 404.
         plan: `"lite"`, `"starter"` or `"pro"`: 1, 3 or 5 workflows at once. One more is refused with 429, or
             queued if it has callback delivery. Default None: any number.
         daily_limit: Calls that are answered on one day in UTC; the next is refused with 429. Default None: any
@@ -212,7 +217,8 @@ class Sandbox:
     def reset(self) -> None:
         """Forget all runs and callbacks, today's count of calls and scripted faults.
 
-        Registered replies and webhook secrets stay.
+        What was made over the API is forgotten as well: knowledge bases, agents, chats, assets. Registered replies and
+        webhook secrets stay.
         """
         self.engine.reset()
 
@@ -279,6 +285,25 @@ class Sandbox:
         """
         with _refusals_raised():
             self.engine.redeliver(callback.id)
+
+    def add_chat_message(self, chat_id: str, content: str, role: str = "user") -> dict[str, Any]:
+        """Put a message at the end of a chat, which the API has no operation for.
+
+        Args:
+            chat_id: The chat's id, which the API tells when one is made.
+            content: The text.
+            role: `"user"`, `"assistant"` or `"system"`. Default: a user's.
+
+        Returns:
+            The message, as the API lists it.
+
+        Raises:
+            InvalidRequestError: There is no such chat, or no such role.
+        """
+        with _refusals_raised():
+            message = add_message(self.engine.desk, chat_id, role, content)
+        self.engine.tell(Change("resource"))
+        return message
 
     @overload
     def prompt(self, deployment: str, *, reply: InputsReply, variant: str | None = None) -> None: ...
@@ -478,7 +503,12 @@ class Sandbox:
 
     def _client_options(self) -> dict[str, Any]:
         # No time passes in the transport, so there is none to let pass before a call is repeated.
-        return {"api_key": self._api_key, "base_url": "http://sandbox.test/v1", "retry_policy": NO_DELAY}
+        return {
+            "api_key": self._api_key,
+            "base_url": f"{ORIGIN}/v1",
+            "workspace_id": self.workspace_id,
+            "retry_policy": NO_DELAY,
+        }
 
 
 @contextmanager
@@ -486,4 +516,4 @@ def _refusals_raised() -> Generator[None, None, None]:
     try:
         yield
     except Refusal as refusal:
-        raise InvalidRequestError(f"{refusal.text}.") from None
+        raise InvalidRequestError(f"{refusal.text.removesuffix('.')}.") from None

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from ..errors import ConfigurationError
 from .addresses import is_loopback
-from .engine import Engine
+from .engine import ORIGIN, Engine
+from .ids import WORKSPACE_ID
 
 if TYPE_CHECKING:
     from .web import WebServer
@@ -28,7 +29,10 @@ class SandboxServer:
         base_url: Where it answers, ending in `/v1`.
         dashboard_url: Where its run log is, for a browser.
         api_key: A key it accepts. Not in `repr`.
+        workspace_id: The one workspace there is.
     """
+
+    workspace_id = WORKSPACE_ID
 
     def __init__(self, web: WebServer, *, base_url: str, api_key: str) -> None:
         self.base_url = base_url
@@ -74,10 +78,13 @@ def serve(
     with socket.create_server((host, port), family=family) as listener:
         address = ADDRESS_OF_ALL.get(host, host)
         address = f"[{address}]" if ":" in address else address
-        base_url = f"http://{address}:{listener.getsockname()[1]}/v1"
+        origin = f"http://{address}:{listener.getsockname()[1]}"
+        base_url = f"{origin}/v1"
         web = WebServer(engine, listener, host=host, base_url=base_url, deliver_to=deliver_to)
         web.start()
+        engine.origin = origin
         try:
             yield SandboxServer(web, base_url=base_url, api_key=api_key)
         finally:
             web.stop()
+            engine.origin = ORIGIN

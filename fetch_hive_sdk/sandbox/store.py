@@ -12,6 +12,7 @@ from typing import Any
 from ..errors import ConfigurationError
 from .database import Database, as_text
 from .filters import ANY, MetadataFilter, RunFilter, all_of, canonical, marks, sql, where
+from .objects import Objects
 from .records import (
     dump,
     dump_run,
@@ -33,7 +34,7 @@ EVERY_RUN = RunFilter()
 
 
 class Store:
-    """Runs and what belongs to them, settings and counts. Safe to use from several threads at once.
+    """Runs and what belongs to them, objects of resources, settings and counts. Safe to use from several threads.
 
     A file may be open in several processes: readers never wait, writers wait for each other up to 5 seconds.
     What a method has written outlives a process that is killed. Callbacks, approvals and delegations need their run:
@@ -42,12 +43,16 @@ class Store:
     Args:
         path: The file, made if it is not there. Default None: in memory.
 
+    Attributes:
+        objects: The objects of the management resources.
+
     Raises:
         ConfigurationError: The file cannot be used; also later, if it turns out to be damaged.
     """
 
     def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
         self._db = Database(path)
+        self.objects = Objects(self._db)
 
     def close(self) -> None:
         """Close the file, or forget what is in memory. Harmless if done twice, or never."""
@@ -65,6 +70,7 @@ class Store:
         with self._db.transaction():
             for table in ("calls", "refused", "delegations", "approvals", "callbacks", "metadata", "runs"):
                 self._db.execute(f"DELETE FROM {table}")  # noqa: S608 - the names stand above
+            self.objects.clear()
 
     # --- settings and counts ------------------------------------------------------------------------
 
@@ -327,6 +333,11 @@ class Store:
         """The delegations of a thread that have not ended, in the order they were made."""
         selected = "SELECT record FROM delegations WHERE thread_id = ? AND status IN ('pending', 'running')"
         return [load_delegation(record) for (record,) in self._db.rows(sql(selected, "ORDER BY number"), thread_id)]
+
+    def newest_delegations(self, limit: int) -> list[Delegation]:
+        """The delegations of all runs, newest first, up to `limit`."""
+        rows = self._db.rows("SELECT record FROM delegations ORDER BY number DESC LIMIT ?", limit)
+        return [load_delegation(record) for (record,) in rows]
 
     # --- refused requests ---------------------------------------------------------------------------
 

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
+from urllib.parse import unquote
 
 from ... import operations
 from ...errors import FetchHiveError
+from ...resources import triggers
 from ...settings import Settings
 from ..runs import HttpRequest, Kind
 
-__all__ = ["curl_code", "python_code"]
+__all__ = ["curl_code", "python_code", "sdk_code"]
 
 LINE = 88
 
@@ -24,6 +28,16 @@ _METHODS: Mapping[tuple[Kind, bool], tuple[str, Callable[..., operations.Operati
     ("workflow", False): ("invoke_workflow", operations.invoke_workflow),
     ("agent", False): ("invoke_agent", operations.invoke_agent),
     ("agent", True): ("invoke_agent_stream", operations.invoke_agent),
+    ("hive_agent", False): ("invoke_hive_agent", operations.invoke_hive_agent),
+}
+# The same of webhook triggers, with the pattern of their path.
+_TRIGGERS: Mapping[Kind, tuple[str, Callable[..., operations.Operation[Any]], re.Pattern[str]]] = {
+    "workflow": (
+        "triggers.workflow",
+        triggers.workflow,
+        re.compile("/v1/workflow/webhooks/([^/?]+)/variants/([^/?]+)"),
+    ),
+    "agent": ("triggers.agent", triggers.agent, re.compile("/v1/agent/webhooks/([^/?]+)")),
 }
 _RESULTS = {"invoke_prompt": "response", "invoke_agent": "response"}
 
@@ -66,27 +80,59 @@ def python_code(
         origin: Where the sandbox is: scheme, host and port.
         webhook: True for a webhook trigger, which has a secret instead of a key.
     """
-    call = None if webhook else _sdk_call(kind, request)
+    call = _trigger_call(kind, http) if webhook else _sdk_call(kind, request)
     if call is None:
         return _httpx_code(http, origin, webhook=webhook)
-    name, arguments = call
-    lines = [
-        "from fetch_hive_sdk import FetchHive",
-        "",
-        "# The key is read from the environment variable FETCH_HIVE_API_KEY.",
-        f"client = FetchHive(base_url={literal(origin + '/v1')})",
-    ]
-    given = "".join(f"    {key}={literal(value, 4, len(key) + 2)},\n" for key, value in arguments.items())
-    if name.endswith("_stream"):
-        lines += [f"with client.{name}(\n{given}) as stream:", "    for event in stream:", "        print(event)"]
+    lines = [*(["import os", ""] if webhook else []), *sdk_code(origin)]
+    given = "".join(f"    {literal(one)},\n" for one in call.ids)
+    if webhook:
+        given += f'    webhook_secret=os.environ["{_credential(webhook=True)[1]}"],\n'
+    given += "".join(f"    {key}={literal(value, 4, len(key) + 2)},\n" for key, value in call.arguments.items())
+    if call.method.endswith("_stream"):
+        lines += [
+            f"with client.{call.method}(\n{given}) as stream:",
+            "    for event in stream:",
+            "        print(event)",
+        ]
     else:
-        shown = f"result.{_RESULTS[name]}" if name in _RESULTS else "result"
-        lines += [f"result = client.{name}(\n{given})", f"print({shown})"]
+        shown = f"result.{_RESULTS[call.method]}" if call.method in _RESULTS else "result"
+        lines += [f"result = client.{call.method}(\n{given})", f"print({shown})"]
     return "\n".join(lines)
 
 
-def _sdk_call(kind: Kind, request: Mapping[str, Any]) -> tuple[str, dict[str, Any]] | None:
-    """The SDK's method and arguments that send this body; None if there are none."""
+def sdk_code(origin: str, *, workspace_id: str | None = None) -> list[str]:
+    """The first lines of a program: a client of the sandbox.
+
+    Args:
+        origin: Where the sandbox is: scheme, host and port.
+        workspace_id: The workspace that its calls are about, if they are about one.
+    """
+    workspace = f", workspace_id={literal(workspace_id)}" if workspace_id else ""
+    return [
+        "from fetch_hive_sdk import FetchHive",
+        "",
+        "# The key is read from the environment variable FETCH_HIVE_API_KEY.",
+        f"client = FetchHive(base_url={literal(origin + '/v1')}{workspace})",
+    ]
+
+
+@dataclass(frozen=True)
+class _Call:
+    """A call of the SDK.
+
+    Attributes:
+        method: The client's method.
+        arguments: What it is given by name.
+        ids: What it is given before that.
+    """
+
+    method: str
+    arguments: Mapping[str, Any]
+    ids: tuple[str, ...] = ()
+
+
+def _sdk_call(kind: Kind, request: Mapping[str, Any]) -> _Call | None:
+    """The SDK's call that sends this body; None if there is none."""
     method = _METHODS.get((kind, request.get("streaming") is True))
     if method is None:
         return None
@@ -97,17 +143,42 @@ def _sdk_call(kind: Kind, request: Mapping[str, Any]) -> tuple[str, dict[str, An
         arguments["async_options"] = delivery
     elif isinstance(delivery, dict):
         arguments["callback_url"] = cast("dict[str, Any]", delivery).get("callback_url")
+    streaming = {"streaming": True} if name.endswith("_stream") else {}
+    return _Call(name, arguments) if _sends(request, operation, arguments, **streaming) else None
+
+
+def _trigger_call(kind: Kind, http: HttpRequest) -> _Call | None:
+    """The SDK's call that starts a webhook trigger with this request; None if there is none."""
+    name, operation, pattern = _TRIGGERS[kind]
+    found = pattern.fullmatch(http.path)
+    if found is None:
+        return None
+    ids = tuple(map(unquote, found.groups()))
+    request: dict[str, Any] = json.loads(http.body)
+    arguments = {key: value for key, value in request.items() if key != "async"}
+    # Without it there is no run.
+    arguments["callback_url"] = request["async"]["callback_url"]
+    named = zip(inspect.signature(operation).parameters, (_SETTINGS, *ids), strict=False)
+    given = {**dict(named), "webhook_secret": "none", "via": "header"}
+    return _Call(name, arguments, ids) if _sends(request, operation, arguments, **given) else None
+
+
+def _sends(
+    request: Mapping[str, Any],
+    operation: Callable[..., operations.Operation[Any]],
+    arguments: Mapping[str, Any],
+    **others: Any,
+) -> bool:
+    """True if the operation takes these arguments, and sends this body with them and the others."""
     taken = inspect.signature(operation).parameters
     if not arguments.keys() <= taken.keys():
-        return None
-    given: dict[str, Any] = {key: arguments.get(key) for key in taken if key not in ("settings", "streaming")}
-    if name.endswith("_stream"):
-        given["streaming"] = True
+        return False
+    given = {key: arguments.get(key) for key in taken if key != "streaming"}
     try:
-        sent = json.loads(operation(_SETTINGS, **given).body)
+        sent = operation(**{**given, **others, "settings": _SETTINGS}).body
     except FetchHiveError:
-        return None
-    return (name, arguments) if _canonical(sent) == _canonical(request) else None
+        return False
+    return _canonical(json.loads(cast("bytes", sent))) == _canonical(request)
 
 
 _SETTINGS = Settings.resolve(api_key="none", base_url="http://sandbox.test/v1")

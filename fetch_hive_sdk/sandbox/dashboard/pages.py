@@ -12,8 +12,10 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
+from ..changes import Change
 from ..deployments import Deployment
 from ..engine import Engine
+from ..ids import WORKSPACE_ID
 from ..refusals import Refusal
 from ..replies import final_text, tool_outcomes
 from ..runs import HttpRequest, Kind, Run
@@ -25,6 +27,7 @@ from .live import changes
 from .logs import LOG_OF, LOGS, Log
 from .plots import duration_plot, status_plot
 from .rendering import Rendering, secured
+from .resources import NOUNS, Resources
 from .security import FormError, Sessions, is_foreign, read_form, safe_path
 
 __all__ = ["Pages"]
@@ -45,6 +48,7 @@ NOTICES: Mapping[str, str] = {
     "denied": "Denied. Once nothing more waits for a decision, the run goes on.",
     "redelivered": "The callback is being delivered again.",
     "cancelled": "The run was cancelled.",
+    "added": "The message was added.",
 }
 
 
@@ -62,7 +66,10 @@ class Pages:
         self._sessions = Sessions()
         # Cookies are shared by all ports of a host.
         self._cookie = f"fetch_hive_sandbox_{urlsplit(base_url).port or 80}"
-        self._rendering = Rendering(base_url=f"{self._origin}/v1", needs_key=engine.api_key is not None)
+        self._resources = Resources(engine, origin=self._origin)
+        self._rendering = Rendering(
+            base_url=f"{self._origin}/v1", needs_key=engine.api_key is not None, nouns=NOUNS, workspace_id=WORKSPACE_ID
+        )
 
     def routes(self) -> list[BaseRoute]:
         """All their routes."""
@@ -80,6 +87,12 @@ class Pages:
             Route("/deployments", self._get(self._deployments)),
             Route("/deployments/secret", self._post(self._show_secret), methods=["POST"]),
             Route("/deployments/secret", self._get(self._hide), methods=["GET"]),
+            Route("/resources", self._get(self._first_noun)),
+            *(
+                Route(path, self._get(self._resource(template, context)))
+                for path, template, context in self._resources.pages()
+            ),
+            Route("/resources/agents/{agent_id}/chats/{chat_id}", self._post(self._add_message), methods=["POST"]),
             Route("/refused", self._get(self._refused)),
             Route("/live", self._live),
             Route("/sign-in", self._sign_in_page, methods=["GET"]),
@@ -296,6 +309,25 @@ class Pages:
         if kind is None:
             return self._problem(request, "Prompts have no webhook secret.", 404)
         return self._deployments(request, secret_of=(kind, form.get("name", "")))
+
+    def _first_noun(self, _request: Request) -> Response:
+        return RedirectResponse(next(iter(NOUNS)), 303)
+
+    def _resource(self, template: str, context: Callable[[Request], Mapping[str, Any]]) -> Page:
+        def page(request: Request) -> Response:
+            try:
+                given = context(request)
+            except Refusal as refusal:
+                return self._problem(request, refusal.text, 404, back="/resources")
+            notice = NOTICES.get(request.query_params.get("notice", ""))
+            return self._render(request, f"resources/{template}", notice=notice, **given)
+
+        return page
+
+    def _add_message(self, request: Request, form: Mapping[str, str]) -> Response:
+        self._resources.add_message(request.path_params["chat_id"], form)
+        self._engine.tell(Change("resource"))
+        return _back(form, "/resources", "added")
 
     def _refused(self, request: Request) -> Response:
         newest = self._engine.store.refused(REFUSED_SHOWN)

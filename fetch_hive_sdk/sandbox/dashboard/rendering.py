@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from datetime import datetime
 from importlib.resources import files
 from typing import Any
 from urllib.parse import quote
@@ -90,6 +91,7 @@ _FILTERS: Mapping[str, Any] = {
     "cut": bodies.cut,
     "duration": words.duration,
     "flat": words.flat,
+    "instant": datetime.fromisoformat,
     "moment": words.moment,
     "path": _in_path,
     "posted": bodies.posted,
@@ -97,6 +99,7 @@ _FILTERS: Mapping[str, Any] = {
     "reason": fix_of_refused,
     "said": said,
     "seconds": words.seconds,
+    "size": words.size,
     "tokens": words.tokens,
     "written": written,
 }

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from ..runs import Callback, CallbackAttempt, Run
 
-__all__ = ["attempt_text", "callback_state", "clock", "duration", "flat", "moment", "seconds", "tokens"]
+__all__ = ["attempt_text", "callback_state", "clock", "duration", "flat", "moment", "seconds", "size", "tokens"]
 
 
 def seconds(value: float) -> str:
@@ -25,6 +25,16 @@ def seconds(value: float) -> str:
     minutes, rest = divmod(round(value), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def size(count: int) -> str:
+    """A number of bytes, as exact as it is worth reading."""
+    amount, unit = float(count), "bytes"
+    for larger in ("KiB", "MiB", "GiB"):
+        if amount < 1024:
+            break
+        amount, unit = amount / 1024, larger
+    return f"{count:,} {unit}" if unit == "bytes" else f"{amount:.3g} {unit}"
 
 
 def duration(run: Run) -> float | None:
