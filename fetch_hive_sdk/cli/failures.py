@@ -26,7 +26,7 @@ EXIT_CODES = {
     ExitCode.USAGE: "The command or its arguments are wrong. Nothing was sent.",
     ExitCode.CONFIGURATION: "A setting is missing or wrong: no key, a port in use, an extra not installed.",
     ExitCode.REFUSED: "The service answered with an error, or with something that is no answer.",
-    ExitCode.NO_ANSWER: "No complete answer came: no connection, a timeout, a stream that broke off.",
+    ExitCode.NO_ANSWER: "No complete answer came: no connection, a timeout, a broken stream, a run that had not ended.",
     ExitCode.INTERRUPTED: "Interrupted by Ctrl-C.",
 }
 
@@ -38,6 +38,7 @@ _AS_OPTIONS = {
     "idle_timeout": "--timeout",
     "timeout": "--timeout",
 }
+_WAITED = "It goes on. Wait again, with a larger --wait perhaps, or look it up later."
 _ARGUMENT = re.compile(rf"\b({'|'.join(_AS_OPTIONS)})=")
 
 
@@ -51,17 +52,18 @@ def exit_code_of(error: Exception) -> ExitCode:
         return ExitCode.USAGE
     if isinstance(error, (errors.APIStatusError, errors.UnexpectedResponseError)):
         return ExitCode.REFUSED
-    if isinstance(error, errors.APIConnectionError):
+    if isinstance(error, (errors.APIConnectionError, errors.WaitTimeoutError)):
         return ExitCode.NO_ANSWER
     return ExitCode.CONFIGURATION
 
 
 def explain(error: Exception) -> list[str]:
     """An error in one or two lines: what happened, and what to do."""
-    from ..errors import FetchHiveError
+    from ..errors import FetchHiveError, WaitTimeoutError
 
     if not isinstance(error, FetchHiveError):  # an extra that is not installed
         return [f"Error: {error}"]
-    message, hint = (_ARGUMENT.sub(lambda match: _AS_OPTIONS[match[1]], text) for text in (error.message, error.hint))
+    hint = _WAITED if isinstance(error, WaitTimeoutError) else error.hint
+    message, hint = (_ARGUMENT.sub(lambda match: _AS_OPTIONS[match[1]], text) for text in (error.message, hint))
     known = f" ({error.request_id})" if error.request_id and error.request_id not in message else ""
     return [f"Error: {message}{known}", *([hint] if hint else [])]

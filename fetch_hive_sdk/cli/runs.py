@@ -27,6 +27,10 @@ def runs() -> None:
 @app.command()
 def get(
     request_id: Annotated[str, typer.Argument(metavar="REQUEST_ID", help="The run's id, req_….")],
+    wait: Annotated[
+        float | None,
+        typer.Option(min=0, metavar="SECONDS", help="Wait until the run has ended, so long at most."),
+    ] = None,
     as_json: Json = False,
     api_key: ApiKey = None,
     base_url: BaseUrl = None,
@@ -41,8 +45,13 @@ def get(
     key = api_key_from(api_key)
     from ..client import FetchHive
 
-    with FetchHive(api_key=key, base_url=base_url) as client, waiting("Looking the run up"):
-        record = client.requests.get(request_id)
+    with FetchHive(api_key=key, base_url=base_url) as client:
+        if wait is None:
+            with waiting("Looking the run up"):
+                record = client.requests.get(request_id)
+        else:
+            with waiting("Waiting for the run's end"):
+                record = client.requests.wait(request_id, timeout=wait)
     if as_json:
         say_json(record.to_dict())
         return
