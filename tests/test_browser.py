@@ -558,6 +558,16 @@ def test_resources_on_a_small_screen(sandbox: Sandbox, server: SandboxServer, op
         assert page.evaluate("document.documentElement.scrollWidth") <= 360, path
 
 
+def test_long_names_leave_room_for_the_other_columns(sandbox: Sandbox, server: SandboxServer, open_page: Open) -> None:
+    """On a wide screen no list of a noun has to be scrolled sideways, however long a name is."""
+    resource_pages(sandbox, server, "w" * 300)
+    page = open_page("/resources", viewport={"width": 1180, "height": 740})
+    for path in NOUNS:
+        page.goto(path)
+        wider = "[...document.querySelectorAll('.scroll')].some((it) => it.scrollWidth > it.clientWidth)"
+        assert not page.evaluate(wider), path
+
+
 def serious(page: Page, paths: Sequence[str]) -> list[str]:
     """What axe finds on these pages, everything unfolded, that is serious or critical."""
     found: list[str] = []

@@ -92,6 +92,7 @@ def test_an_assets_file_is_given_out_to_the_byte() -> None:
     assert response.headers["Content-Type"] == "text/html"
     assert response.headers["Content-Disposition"] == "attachment"
     assert response.headers["X-Content-Type-Options"] == "nosniff"
+    assert response.headers["Content-Security-Policy"] == "default-src 'none'; sandbox"
 
 
 @pytest.mark.parametrize("name", [".", "..", "a/../b", "a/b", "%2e%2e", "\\", 'quote"', "ユ", "\0"])
@@ -152,6 +153,7 @@ def test_the_type_of_an_asset_follows_from_its_media_type(
     assert dict(fetched(sandbox, asset["file_url"]).headers) == {
         "content-type": asset["file_type"],
         "content-disposition": "attachment",
+        "content-security-policy": "default-src 'none'; sandbox",
         "x-content-type-options": "nosniff",
         "content-length": "1",
     }
@@ -326,6 +328,14 @@ REFUSED: Mapping[str, tuple[str, bytes]] = {
     "the headers of part 1 are longer than 16384 bytes": (TYPE, form('name="f"', more="\r\nX: " + "x" * 16384)),
     "it has more than 2 parts": (TYPE, OPEN + OPEN.removeprefix(b"--B\r\n") * 2 + b"\r\n--B--"),
 }
+
+
+def test_a_form_of_a_hundred_parts_is_read() -> None:
+    """More are refused, since the sandbox answers nobody else meanwhile."""
+    part = b"--B\r\nContent-Disposition: form-data\r\n\r\nx\r\n"
+    assert len(read_parts(TYPE, part * 100 + b"--B--")) == 100
+    with pytest.raises(Refusal, match="more than 100 parts"):
+        read_parts(TYPE, part * 101 + b"--B--")
 
 
 @pytest.mark.parametrize("text", REFUSED)

@@ -740,6 +740,11 @@ def test_every_error_has_a_fix(sandbox: Sandbox) -> None:
         (400, "metadata.a must be a string", "validation_error", "Metadata is flat"),
         (401, "Invalid access.", "validation_error", "Authorization: Bearer"),
         (404, "Not found", None, "Compare the path"),
+        (404, "Workspace not found", None, "one workspace"),
+        (404, "Deployment not found.", None, "this sandbox is strict"),
+        (404, "Request not found", None, "in the logs"),
+        (422, "Data set not found.", None, "or deleted"),
+        (409, "This approval has already been decided", None, "do not send the request again"),
         (418, "Short and stout", None, "Correct what the text names"),
     ],
 )

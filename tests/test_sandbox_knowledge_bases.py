@@ -320,6 +320,19 @@ def test_a_new_item_with_a_wrong_field(sandbox: Sandbox, fields: dict[str, Any],
     assert done(sandbox, "GET", items) == {"knowledge_base_items": []}
 
 
+def test_an_item_of_very_many_passages(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is refused with the way out, made or changed, as everything else would wait for it; as many are accepted."""
+    monkeypatch.setattr("fetch_hive_sdk.sandbox.resources.knowledge_base_items.MOST_PASSAGES", 3)
+    base = new_base(sandbox)
+    items = f"{BASES}/{base['id']}/items"
+    item = new_item(sandbox, base, data_content="one two six", maximum_chunk_length=3)
+    error = "the text makes more than 3 passages; raise maximum_chunk_length"
+    many = {"knowledge_base_item": {"name": "New", "data_content": "one two six ten", "maximum_chunk_length": 3}}
+    assert refused(sandbox, "POST", items, many) == (422, error)
+    assert refused(sandbox, "PATCH", f"{items}/{item['id']}", many) == (422, error)
+    assert contents(search(sandbox, base, "six ten")) == ["six"]
+
+
 def test_a_regeneration_is_looked_up(sandbox: Sandbox) -> None:
     """The reply names a request, which the look-up of requests knows as completed."""
     base = new_base(sandbox)
@@ -407,6 +420,7 @@ def test_an_item_is_cut_as_it_asks(sandbox: Sandbox) -> None:
         ("aa bb longerthanall cc", 5, 2, ["aa bb", "longerthanall", "cc"]),
         ("longer longer", 1, 1, ["longer", "longer"]),
         ("a b c", 1, 0, ["a", "b", "c"]),
+        ("\u5546\u54c1 30\u5929\u9000\u8d27", 4, 0, ["\u5546\u54c1", "30\u5929\u9000", "\u8d27"]),
     ],
 )
 def test_texts_are_cut_between_words(text: str, length: int, overlap: int, expected: list[str]) -> None:
@@ -436,12 +450,12 @@ def test_a_search_keeps_its_limits(sandbox: Sandbox) -> None:
     """No more than `search_chunk_limit` results, and none below `search_score_threshold`; 0 and 1 are allowed."""
     base = new_base(sandbox)
     for number in range(25):
-        new_item(sandbox, base, data_content=f"refund {'word ' * number}")
+        new_item(sandbox, base, data_content=f"refund {'days' if number < 10 else ''} {number}")
     assert [len(search(sandbox, base, search_chunk_limit=limit)) for limit in (1, 20)] == [1, 20]
-    scores = [one["score"] for one in search(sandbox, base, search_chunk_limit=20)]
-    middle = (scores[9] + scores[10]) / 2
-    assert len(search(sandbox, base, search_chunk_limit=20, search_score_threshold=middle)) == 10
-    assert [one["score"] for one in search(sandbox, base, search_score_threshold=1)] == [1]
+    both = {"search_query": "refund days", "search_chunk_limit": 20}
+    assert [one["score"] for one in search(sandbox, base, **both)] == [1] * 10 + [0.5] * 10
+    for threshold, count in ((0, 20), (0.5, 20), (0.6, 10), (1, 10)):
+        assert len(search(sandbox, base, **both, search_score_threshold=threshold)) == count
 
 
 @pytest.mark.parametrize("search_type", ["hybrid", "vector", "full_text"])

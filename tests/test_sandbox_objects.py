@@ -189,7 +189,7 @@ def test_files(objects: Objects) -> None:
 
 
 def test_a_search_finds_any_of_the_words_best_first(objects: Objects) -> None:
-    """Passages with more of the words come first; scores fall from 1; words have no case and no accents."""
+    """Passages with more of the words come first, their share is the score; words have no case and no accents."""
     objects.index("shop", "terms", ["Refund within thirty days", "We ship to Caf\u00e9s", "Nothing of the kind"])
     objects.index("shop", "faq", ["A REFUND takes some days, but we ship at once, to every country that there is"])
     found = objects.search("shop", "refund ship cafes", limit=9)
@@ -198,10 +198,28 @@ def test_a_search_finds_any_of_the_words_best_first(objects: Objects) -> None:
         ("faq", "A REF"),
         ("terms", "Refun"),
     ]
-    scores = [passage.score for passage in found]
-    assert scores[0] == 1
-    assert 1 > scores[1] > scores[2] > 0
+    assert [passage.score for passage in found] == [2 / 3, 2 / 3, 1 / 3]
+    assert [passage.score for passage in objects.search("shop", "refund", limit=9)] == [1, 1]
     assert texts(objects.search("shop", "refund ship cafes", limit=1)) == ["We ship to Caf\u00e9s"]
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("\u9000\u8d27", True),
+        ("\u5982\u4f55\u9000\u8d27\uff1f", True),
+        ("30\u5929", True),
+        ("\u5929", True),
+        ("\u8d27\u9000", False),
+        ("\u8fd4\u54c1", False),
+        ("\u5546\u8d27", False),
+    ],
+)
+def test_words_without_spaces_between_them_are_found(objects: Objects, query: str, found: bool) -> None:
+    """A Chinese sentence is found by two characters that follow one another in it, and comes back as it was."""
+    text = "\u5546\u54c1\u53ef\u4ee5\u572830\u5929\u5185\u9000\u8d27\u3002"
+    objects.index("shop", "terms", [text])
+    assert texts(objects.search("shop", query, limit=9)) == ([text] if found else [])
 
 
 def test_a_search_stays_in_its_group(objects: Objects) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice, pairwise
 from typing import Any
 
 from ..errors import ConfigurationError
@@ -14,13 +15,19 @@ from .database import Database, as_text
 from .filters import sql
 from .records import dump_object, load_object
 
-__all__ = ["Objects", "Passage"]
+__all__ = ["SPACELESS", "Objects", "Passage"]
 
 WORDS_SEARCHED = 100  # of one query: SQLite takes no expression of any length
 
-_WORD = re.compile(r"\w+")
+# Chinese and Japanese have no spaces between words, so that SQLite would take a whole sentence for one. As it stands
+# in the brackets of a regular expression.
+SPACELESS = (
+    "\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff"
+)
+_CHARACTER = re.compile(f"[{SPACELESS}]")
+_WORD = re.compile(rf"[{SPACELESS}]+|[^\W{SPACELESS}]+")
 # Apart from the schema, since there are builds of SQLite without FTS5. A text's rowid is its passage's number.
-_TEXTS = "CREATE VIRTUAL TABLE IF NOT EXISTS texts USING fts5 (text)"
+_TEXTS = "CREATE VIRTUAL TABLE IF NOT EXISTS texts USING fts5 (text UNINDEXED, words)"
 
 
 @dataclass(frozen=True)
@@ -30,8 +37,7 @@ class Passage:
     Attributes:
         id: What it was indexed for.
         text: The piece.
-        score: How well it matches, above 0 and up to 1: its BM25 divided by that of the best passage found, which
-            has 1 therefore.
+        score: The share of the query's words that it has: above 0, and 1 if it has all of them.
     """
 
     id: str
@@ -139,7 +145,10 @@ class Objects:
             self._unindex("object = ?", id)
             for text in texts:
                 passage = self._db.execute("INSERT INTO passages (family, object) VALUES (?, ?)", group, id)
-                self._db.execute("INSERT INTO texts (rowid, text) VALUES (?, ?)", passage.lastrowid, text)
+                words = _CHARACTER.sub(r" \g<0> ", text)
+                self._db.execute(
+                    "INSERT INTO texts (rowid, text, words) VALUES (?, ?, ?)", passage.lastrowid, text, words
+                )
 
     def unindex(self, id: str) -> None:  # noqa: A002
         """Let nothing be found any more that was indexed for this id."""
@@ -152,21 +161,26 @@ class Objects:
             self._unindex("family = ?", group)
 
     def search(self, group: str, query: str, *, limit: int) -> list[Passage]:
-        """The passages of a group that have at least one of the query's words, best first.
+        """The passages of a group that have at least one of the query's words: most words first, then by BM25.
 
-        Words are compared without regard to case and accents. The first 100 different ones are searched for.
+        Words are compared without regard to case and accents. The first 100 different ones are searched for. In
+        Chinese and Japanese each two characters that follow one another count as a word, or one that stands alone.
 
         Raises:
             ConfigurationError: This SQLite cannot search.
         """
-        words = list(dict.fromkeys(_WORD.findall(query)))[:WORDS_SEARCHED]
+        words = list(islice(dict.fromkeys(_words(query)), WORDS_SEARCHED))
+        quoted = [f'"{word}"' for word in words] or ['""']
+        each = " UNION ALL ".join(["SELECT rowid FROM texts WHERE texts MATCH ?"] * len(quoted))
+        # BM25 alone would be no score: a word that is in most passages weighs nothing, however few those are.
+        hits = sql("WITH hits (hit, found) AS (SELECT rowid, count(*) FROM (", each, ") GROUP BY rowid)")
+        selected = (
+            "SELECT object, text, found FROM texts JOIN passages ON number = texts.rowid JOIN hits ON hit = number",
+            "WHERE texts MATCH ? AND family = ? ORDER BY found DESC, bm25(texts), number LIMIT ?",
+        )
         with self._searchable():
-            rows = self._db.rows(
-                "SELECT object, text, -bm25(texts) FROM texts JOIN passages ON number = texts.rowid"
-                " WHERE texts MATCH ? AND family = ? ORDER BY bm25(texts), number LIMIT ?",
-                *(" OR ".join(f'"{word}"' for word in words) or '""', group, limit),
-            )
-        return [Passage(of, as_text(text), weight / rows[0][2]) for of, text, weight in rows]
+            rows = self._db.rows(sql(hits, *selected), *quoted, " OR ".join(quoted), group, limit)
+        return [Passage(of, as_text(text), found / len(quoted)) for of, text, found in rows]
 
     @contextmanager
     def _searchable(self) -> Generator[None]:
@@ -186,5 +200,15 @@ class Objects:
     def _unindex(self, which: str, *values: str) -> None:
         numbers = sql("SELECT number FROM passages WHERE", which)
         if self._db.rows(numbers, *values):  # else there may be no table of texts
-            self._db.execute(sql("DELETE FROM texts WHERE rowid IN (", numbers, ")"), *values)
-            self._db.execute(sql("DELETE FROM passages WHERE", which), *values)
+            with self._searchable():
+                self._db.execute(sql("DELETE FROM texts WHERE rowid IN (", numbers, ")"), *values)
+                self._db.execute(sql("DELETE FROM passages WHERE", which), *values)
+
+
+def _words(query: str) -> Iterator[str]:
+    """The words of a query; two characters are told with a space between them, as they are indexed."""
+    for word in _WORD.findall(query):
+        if len(word) > 1 and _CHARACTER.match(word):
+            yield from map(" ".join, pairwise(word))
+        else:
+            yield word

@@ -29,12 +29,21 @@ _REFUSALS: Mapping[str, str] = {
     "The request body is not valid JSON": "Send JSON in UTF-8. NaN and infinity are no JSON, and quotes are double.",
     "callback_url": "Send an absolute https URL. http is accepted for this machine and private networks alone.",
 }
+_NOT_FOUND: Mapping[str, str] = {
+    "Workspace": "This sandbox has one workspace: its id is on each page of the resources.",
+    "Deployment": "Compare the name with those on the Deployments page: this sandbox is strict, and answers for "
+    "registered ones alone.",
+    "Agent": "Compare the id with those of the workspace's agents, and in a strict sandbox with those on the "
+    "Deployments page.",
+    "Request": "Compare the id with those in the logs; a reset forgets all of them.",
+    "Prompt workflow run": "Compare the id with those in the log of workflows.",
+}
 _STATUSES: Mapping[int, str] = {
     401: "Send the header Authorization: Bearer YOUR_API_KEY, with the key this sandbox was started with, or any "
     "if it was started without one. A webhook trigger takes the deployment's secret instead.",
-    404: "Compare the path with the documentation's, and the name with those on the Deployments page: a strict "
-    "sandbox answers for registered ones alone.",
+    404: "Compare the path with the documentation's.",
     405: "The path is right, the method is not: the Allow header of the reply names the right one.",
+    409: "It is done already: look it up, and do not send the request again.",
     429: "Too much at once: wait, or use callback delivery, which queues.",
 }
 
@@ -62,4 +71,7 @@ def fix_of_refused(refused: Refused) -> str:
     for begin, fix in _REFUSALS.items():
         if refused.error.startswith(begin):
             return fix
+    what, found, _ = refused.error.partition(" not found")
+    if found:
+        return _NOT_FOUND.get(what) or "Compare the id with those that are listed: it may be another's, or deleted."
     return _STATUSES.get(refused.status) or "Correct what the text names, and send it again."

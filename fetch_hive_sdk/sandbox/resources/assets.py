@@ -56,10 +56,12 @@ def _serve(desk: Desk, call: Call) -> Reply:
     content = desk.objects.file(call.values[0])
     if asset is None or content is None:
         raise Refusal("File not found", status=404, code=None)
-    # A browser saves the file and does not guess its type, so that no uploaded page runs beside the dashboard.
+    # A browser saves the file and does not guess its type, so that no uploaded page runs beside the dashboard; one
+    # that shows it nevertheless runs nothing.
     headers = {
         "Content-Type": asset["file_type"],
         "Content-Disposition": "attachment",
+        "Content-Security-Policy": "default-src 'none'; sandbox",
         "X-Content-Type-Options": "nosniff",
     }
     return Reply(status=200, headers=headers, body=content)

@@ -7,10 +7,13 @@ The sandbox contacts nobody: of a website it knows what the request says of it. 
 from __future__ import annotations
 
 import re
+from array import array
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any
 
 from ..ids import request_id_of_uuid, uuid_of_request_id
+from ..objects import SPACELESS
 from ..refusals import Refusal
 from .desk import Call, Desk, Handler, Object, invalid, listing_errors, one_of, typed, wrapped
 from .knowledge_bases import ITEM, known_knowledge_base
@@ -20,7 +23,9 @@ __all__ = ["ROUTES", "passages"]
 ITEM_TYPES = ("custom", "website_scrape", "document")
 LISTED = ("id", "name", "knowledge_base_id", "item_type", "run_status", "status")
 DEFAULT_LENGTH = 1000  # characters of a passage
+MOST_PASSAGES = 50_000  # of one item: all other requests wait until they are written
 
+_WORD = re.compile(rf"[{SPACELESS}]|[^\s{SPACELESS}]+")
 _Reader = Callable[[Object, str], Any]
 
 
@@ -56,23 +61,26 @@ def passages(text: str, *, length: int, overlap: int) -> Iterator[str]:
 
     Args:
         text: What is cut.
-        length: Characters of a piece at most; a longer word is a piece by itself.
+        length: Characters of a piece at most; a longer word is a piece by itself. In Chinese and Japanese each
+            character counts as a word.
         overlap: Characters at the end of each piece with which the next one begins again, as far as they are whole
             words. More than half of `length` counts as half.
     """
     overlap = min(overlap, length // 2)
-    words = [match.span() for match in re.finditer(r"\S+", text)]
+    # There may be millions of words, which as objects would fill the memory.
+    starts = array("q", (match.start() for match in _WORD.finditer(text)))
+    ends = array("q", (match.end() for match in _WORD.finditer(text)))
     first = 0
-    while first < len(words):
-        start = words[first][0]
+    while first < len(starts):
+        start = starts[first]
         after = first + 1
-        while after < len(words) and words[after][1] - start <= length:
+        while after < len(ends) and ends[after] - start <= length:
             after += 1
-        end = words[after - 1][1]
+        end = ends[after - 1]
         yield text[start:end]
         first = after
         # Repeated words must leave room for a new one. After the last word there is none.
-        while after < len(words) and _repeats(words[first - 1][0], end, words[after][1], length, overlap):
+        while after < len(ends) and _repeats(starts[first - 1], end, ends[after], length, overlap):
             first -= 1
 
 
@@ -171,7 +179,10 @@ def _whole(given: Object, key: str, *, at_least: int) -> Any:
 def _index(desk: Desk, item: Object) -> None:
     length = item["maximum_chunk_length"] or DEFAULT_LENGTH
     cut = passages(_content(desk, item), length=length, overlap=item["chunk_overlap"] or 0)
-    desk.objects.index(item["knowledge_base_id"], item["id"], list(cut))
+    texts = list(islice(cut, MOST_PASSAGES + 1))
+    if len(texts) > MOST_PASSAGES:
+        raise invalid(f"the text makes more than {MOST_PASSAGES} passages; raise maximum_chunk_length")
+    desk.objects.index(item["knowledge_base_id"], item["id"], texts)
 
 
 def _content(desk: Desk, item: Object) -> str:

@@ -90,16 +90,20 @@ def _search(desk: Desk, call: Call) -> Any:
         raise invalid(f"search_chunk_limit must be from 1 to {MOST_CHUNKS}")
     if not 0 <= threshold <= 1:
         raise invalid("search_score_threshold must be from 0 to 1")
-    names = {item["id"]: item["name"] for item in desk.objects.all(ITEM, parent=knowledge_base["id"])}
+    passages = [
+        passage
+        for passage in desk.objects.search(knowledge_base["id"], query, limit=limit)
+        if passage.score >= threshold
+    ]
+    items = {id: desk.objects.get(ITEM, id) or {} for id in {passage.id for passage in passages}}  # noqa: A001
     found: list[Object] = [
         {
             "knowledge_base_item_id": passage.id,
-            "name": names[passage.id],
+            "name": items[passage.id].get("name"),
             "content": passage.text,
             "score": round(passage.score, 6),
         }
-        for passage in desk.objects.search(knowledge_base["id"], query, limit=limit)
-        if passage.score >= threshold
+        for passage in passages
     ]
     return {"message": "Search completed.", "response": {desk.choices.search_results_key: found}}
 
