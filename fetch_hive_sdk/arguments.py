@@ -5,6 +5,7 @@ Each function returns what is sent, or raises `InvalidRequestError` with the arg
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
@@ -36,6 +37,7 @@ __all__ = [
     "number",
     "optional_name",
     "optional_text",
+    "plain_function",
     "text",
 ]
 
@@ -142,6 +144,12 @@ def number(
             )
         raise refused(field_name, f"{value!r} is not allowed", f"Pass a number from {least:g} to {most:g}.")
     return value
+
+
+def plain_function(field_name: str, value: object) -> None:
+    """Refuse what is neither None nor a function that is called without awaiting."""
+    if value is not None and (not callable(value) or inspect.iscoroutinefunction(value)):
+        raise refused(field_name, f"{article(value)} is not allowed", "Pass a plain function, not an async one.")
 
 
 def items(field_name: str, value: object) -> Sequence[Any]:

@@ -498,6 +498,7 @@ class FetchHive(compat.OldMethods, _Client[SyncPool]):
         Raises:
             APIStatusError: The service refused the call.
             APIConnectionError: No complete answer came.
+            UnexpectedResponseError: The answer is not what the API promises.
         """
         return self._run(resources.error_codes.catalog(locale))
 

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import httpx
+from typing_extensions import deprecated
 
 from . import errors, operations, resources
 from .errors import ConfigurationError, InvalidRequestError
@@ -87,23 +88,28 @@ class OldMethods:
 
     # --- requests, delegations, approvals -------------------------------------------------------------
 
+    @deprecated("Use client.requests.get().", category=None)
     def get_request(self, id: str) -> JsonObject:  # noqa: A002 - its name
         """Superseded by `requests.get`."""
         return self._old("get_request", "requests.get()", resources.requests.get(id))
 
+    @deprecated("Use client.delegations.get().", category=None)
     def get_agent_delegation(self, id: str) -> JsonObject:  # noqa: A002 - its name
         """Superseded by `delegations.get`."""
         return self._old("get_agent_delegation", "delegations.get()", resources.delegations.get(id))
 
+    @deprecated("Use client.delegations.cancel().", category=None)
     def cancel_agent_delegation(self, id: str) -> JsonObject:  # noqa: A002 - its name
         """Superseded by `delegations.cancel`."""
         return self._old("cancel_agent_delegation", "delegations.cancel()", resources.delegations.cancel(id))
 
+    @deprecated("Use client.delegations.list().", category=None)
     def list_thread_delegations(self, thread_id: str) -> JsonObject:
         """Superseded by `delegations.list`."""
         operation = resources.delegations.list_of_thread(thread_id)
         return self._old("list_thread_delegations", "delegations.list()", operation)
 
+    @deprecated("Use client.approvals.list() or client.approvals.iterate().", category=None)
     def list_tool_action_approvals(
         self,
         workspace_id: str,
@@ -121,11 +127,13 @@ class OldMethods:
         )
         return self._old("list_tool_action_approvals", "approvals.list() or approvals.iterate()", operation)
 
+    @deprecated("Use client.approvals.get().", category=None)
     def get_tool_action_approval(self, workspace_id: str, approval_id: str) -> JsonObject:
         """Superseded by `approvals.get`."""
         operation = resources.approvals.get(self._settings, approval_id, workspace_id)
         return self._old("get_tool_action_approval", "approvals.get()", operation)
 
+    @deprecated("Use client.approvals.decide().", category=None)
     def decide_tool_action_approval(self, workspace_id: str, approval_id: str, decision: str) -> JsonObject:
         """Superseded by `approvals.decide`."""
         operation = resources.approvals.decide(self._settings, approval_id, decision, workspace_id)
@@ -133,21 +141,25 @@ class OldMethods:
 
     # --- knowledge bases ------------------------------------------------------------------------------
 
+    @deprecated("Use client.knowledge_bases.list().", category=None)
     def list_knowledge_bases(self, workspace_id: str) -> JsonObject:
         """Superseded by `knowledge_bases.list`."""
         operation = resources.knowledge_bases.list_knowledge_bases(self._settings, workspace_id)
         return self._old("list_knowledge_bases", "knowledge_bases.list()", operation)
 
+    @deprecated("Use client.knowledge_bases.get().", category=None)
     def get_knowledge_base(self, workspace_id: str, id: str) -> JsonObject:  # noqa: A002 - its name
         """Superseded by `knowledge_bases.get`."""
         operation = resources.knowledge_bases.get(self._settings, id, workspace_id)
         return self._old("get_knowledge_base", "knowledge_bases.get()", operation)
 
+    @deprecated("Use client.knowledge_bases.create().", category=None)
     def create_knowledge_base(self, workspace_id: str, knowledge_base: Mapping[str, Any]) -> JsonObject:
         """Superseded by `knowledge_bases.create`."""
         operation = resources.knowledge_bases.create(self._settings, knowledge_base, workspace_id)
         return self._old("create_knowledge_base", "knowledge_bases.create()", operation)
 
+    @deprecated("Use client.knowledge_bases.update().", category=None)
     def update_knowledge_base(
         self,
         workspace_id: str,
@@ -158,11 +170,13 @@ class OldMethods:
         operation = resources.knowledge_bases.update(self._settings, id, knowledge_base, workspace_id)
         return self._old("update_knowledge_base", "knowledge_bases.update()", operation)
 
+    @deprecated("Use client.knowledge_bases.delete().", category=None)
     def delete_knowledge_base(self, workspace_id: str, id: str) -> JsonObject:  # noqa: A002 - its name
         """Superseded by `knowledge_bases.delete`."""
         operation = resources.knowledge_bases.delete(self._settings, id, workspace_id)
         return self._old("delete_knowledge_base", "knowledge_bases.delete()", operation)
 
+    @deprecated("Use client.knowledge_bases.search().", category=None)
     def search_knowledge_base(
         self,
         workspace_id: str,
@@ -173,11 +187,13 @@ class OldMethods:
         operation = resources.knowledge_bases.search(self._settings, id, params, workspace_id)
         return self._old("search_knowledge_base", "knowledge_bases.search()", operation)
 
+    @deprecated("Use client.knowledge_bases.items.list().", category=None)
     def list_knowledge_base_items(self, workspace_id: str, knowledge_base_id: str) -> JsonObject:
         """Superseded by `knowledge_bases.items.list`."""
         operation = resources.knowledge_bases.list_items(self._settings, knowledge_base_id, workspace_id)
         return self._old("list_knowledge_base_items", "knowledge_bases.items.list()", operation)
 
+    @deprecated("Use client.knowledge_bases.items.get().", category=None)
     def get_knowledge_base_item(
         self,
         workspace_id: str,
@@ -188,6 +204,7 @@ class OldMethods:
         operation = resources.knowledge_bases.get_item(self._settings, knowledge_base_id, id, workspace_id)
         return self._old("get_knowledge_base_item", "knowledge_bases.items.get()", operation)
 
+    @deprecated("Use client.knowledge_bases.items.create().", category=None)
     def create_knowledge_base_item(
         self, workspace_id: str, knowledge_base_id: str, knowledge_base_item: Mapping[str, Any]
     ) -> JsonObject:
@@ -197,6 +214,7 @@ class OldMethods:
         )
         return self._old("create_knowledge_base_item", "knowledge_bases.items.create()", operation)
 
+    @deprecated("Use client.knowledge_bases.items.update().", category=None)
     def update_knowledge_base_item(
         self,
         workspace_id: str,
@@ -210,6 +228,7 @@ class OldMethods:
         )
         return self._old("update_knowledge_base_item", "knowledge_bases.items.update()", operation)
 
+    @deprecated("Use client.knowledge_bases.items.delete().", category=None)
     def delete_knowledge_base_item(
         self,
         workspace_id: str,
@@ -220,6 +239,7 @@ class OldMethods:
         operation = resources.knowledge_bases.delete_item(self._settings, knowledge_base_id, id, workspace_id)
         return self._old("delete_knowledge_base_item", "knowledge_bases.items.delete()", operation)
 
+    @deprecated("Use client.knowledge_bases.items.regenerate().", category=None)
     def regenerate_knowledge_base_item(
         self,
         workspace_id: str,
@@ -232,19 +252,23 @@ class OldMethods:
 
     # --- agents and chats -----------------------------------------------------------------------------
 
+    @deprecated("Use client.agents.list().", category=None)
     def list_agents(self, workspace_id: str) -> JsonObject:
         """Superseded by `agents.list`."""
         return self._old("list_agents", "agents.list()", resources.agents.list_agents(self._settings, workspace_id))
 
+    @deprecated("Use client.agents.get().", category=None)
     def get_agent(self, workspace_id: str, id: str) -> JsonObject:  # noqa: A002 - its name
         """Superseded by `agents.get`."""
         return self._old("get_agent", "agents.get()", resources.agents.get(self._settings, id, workspace_id))
 
+    @deprecated("Use client.agents.create().", category=None)
     def create_agent(self, workspace_id: str, agent: Mapping[str, Any]) -> JsonObject:
         """Superseded by `agents.create`."""
         operation = resources.agents.create(self._settings, agent, workspace_id)
         return self._old("create_agent", "agents.create()", operation)
 
+    @deprecated("Use client.agents.update().", category=None)
     def update_agent(
         self,
         workspace_id: str,
@@ -255,35 +279,42 @@ class OldMethods:
         operation = resources.agents.update(self._settings, id, agent, workspace_id)
         return self._old("update_agent", "agents.update()", operation)
 
+    @deprecated("Use client.agents.delete().", category=None)
     def delete_agent(self, workspace_id: str, id: str) -> JsonObject:  # noqa: A002 - its name
         """Superseded by `agents.delete`."""
         return self._old("delete_agent", "agents.delete()", resources.agents.delete(self._settings, id, workspace_id))
 
+    @deprecated("Use client.chats.get().", category=None)
     def get_agent_chat(self, workspace_id: str, agent_id: str, chat_id: str) -> JsonObject:
         """Superseded by `chats.get`."""
         operation = resources.chats.get(self._settings, agent_id, chat_id, workspace_id)
         return self._old("get_agent_chat", "chats.get()", operation)
 
+    @deprecated("Use client.chats.create().", category=None)
     def create_agent_chat(self, workspace_id: str, agent_id: str, chat: Mapping[str, Any]) -> JsonObject:
         """Superseded by `chats.create`."""
         operation = resources.chats.create(self._settings, agent_id, chat, workspace_id)
         return self._old("create_agent_chat", "chats.create()", operation)
 
+    @deprecated("Use client.chats.update().", category=None)
     def update_agent_chat(self, workspace_id: str, agent_id: str, chat_id: str, chat: Mapping[str, Any]) -> JsonObject:
         """Superseded by `chats.update`."""
         operation = resources.chats.update(self._settings, agent_id, chat_id, chat, workspace_id)
         return self._old("update_agent_chat", "chats.update()", operation)
 
+    @deprecated("Use client.chats.delete().", category=None)
     def delete_agent_chat(self, workspace_id: str, agent_id: str, chat_id: str) -> JsonObject:
         """Superseded by `chats.delete`."""
         operation = resources.chats.delete(self._settings, agent_id, chat_id, workspace_id)
         return self._old("delete_agent_chat", "chats.delete()", operation)
 
+    @deprecated("Use client.chats.clear().", category=None)
     def clear_agent_chat_messages(self, workspace_id: str, agent_id: str, chat_id: str) -> JsonObject:
         """Superseded by `chats.clear`."""
         operation = resources.chats.clear(self._settings, agent_id, chat_id, workspace_id)
         return self._old("clear_agent_chat_messages", "chats.clear()", operation)
 
+    @deprecated("Use client.chats.messages().", category=None)
     def list_agent_chat_messages(self, workspace_id: str, agent_id: str, chat_id: str) -> JsonObject:
         """Superseded by `chats.messages`."""
         operation = resources.chats.messages(self._settings, agent_id, chat_id, workspace_id)
@@ -291,6 +322,7 @@ class OldMethods:
 
     # --- async streams of the sync client ---------------------------------------------------------------
 
+    @deprecated("Use AsyncFetchHive.invoke_prompt_stream().", category=None)
     def ainvoke_prompt_stream(
         self,
         *,
@@ -306,6 +338,7 @@ class OldMethods:
         )
         return self._old_stream("ainvoke_prompt_stream", "invoke_prompt_stream()", operation)
 
+    @deprecated("Use AsyncFetchHive.invoke_agent_stream().", category=None)
     def ainvoke_agent_stream(
         self,
         *,

@@ -38,6 +38,7 @@ import math
 import re
 from datetime import datetime, timedelta, timezone
 from typing import Any, ClassVar, TypeVar, cast
+from urllib.parse import quote_plus
 
 import httpx
 import pydantic_core
@@ -346,7 +347,7 @@ _STATUS_HINTS = {
     "is the service the key belongs to.",
     402: "Credits or a limit of your plan are used up. Add credits or change the plan in the dashboard.",
     403: "This key may not do that. Give it the permission in the dashboard, or leave the option out.",
-    404: "There is no such resource in this key's workspace. Check the id, and that base_url ends with /v1.",
+    404: "There is no such resource in this key's workspace. Check the id.",
     409: "It was changed or decided in the meantime. Read its state before you try again.",
     422: "The service understood the request and cannot carry it out. Correct what it names; an id may be wrong.",
     429: "Too many requests. Wait, then try again.",
@@ -355,6 +356,11 @@ _STATUS_HINTS = {
 # Without the one that comes with several statuses: there the status tells more.
 _CODE_HINTS = {entry.code: entry.client_action for entry in ERROR_CODES if entry.code != "validation_error"}
 
+# A call by webhook secret, or one that is documented to need neither.
+_NO_KEY_HINT = (
+    "No API key was sent. Check the webhook secret, if the call has one: it is the signing secret on the deployment's "
+    "page in the dashboard, and of this deployment. Check base_url too."
+)
 _DAILY_HINT = "The call did not run. The count starts anew at midnight UTC (see resets_at); a higher plan allows more."
 _CONCURRENCY_HINT = (
     "The call did not run. Try again when a workflow has ended, or pass callback_url=: callback delivery queues."
@@ -391,6 +397,10 @@ def status_error(
     code = error_code_of(body)
     cls = _BY_STATUS.get(status, InternalServerError if status >= 500 else APIStatusError)
     hint = _CODE_HINTS.get(code or "") or _STATUS_HINTS.get(status) or _other_hint(response)
+    if status == 404:
+        hint = _not_found_hint(response.request.url.path, said_by_service(body)) or hint
+    if status == 401 and "Authorization" not in response.request.headers:
+        hint = _NO_KEY_HINT
     if is_daily_limit(status, body):
         cls, hint = DailyLimitError, _DAILY_HINT
     elif status == 429 and "concurrency" in said_by_service(body).lower():
@@ -435,7 +445,7 @@ def _without_secrets(text: bytes, request: httpx.Request) -> bytes:
     for mask, secret in secrets.items():
         # A word as short as "test" is no real key, and would be cut out of the service's own words.
         if len(secret) >= _SHORTEST_SECRET:
-            text = text.replace(secret.encode(), mask)
+            text = text.replace(secret.encode(), mask).replace(quote_plus(secret).encode(), mask)
     return text
 
 
@@ -488,12 +498,25 @@ def _number(body: Any, key: str) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
+def _not_found_hint(path: str, said: str) -> str:
+    """What else than an id may be wrong; empty where nothing hints at it."""
+    if "/v1/" not in path:
+        return "There is no such address. base_url has to end with /v1."
+    if "/v1/v1/" in path:
+        return "There is no such address: it has /v1 twice. A path begins after base_url, which ends with /v1."
+    if "workspace" in said.lower():
+        return "The key has no such workspace. Check workspace_id= or FETCH_HIVE_WORKSPACE_ID, and whose key it is."
+    return ""
+
+
 def _other_hint(response: httpx.Response) -> str:
     if response.status_code >= 500:
         return "Fetch Hive, its provider or a proxy in between failed."
     if response.is_redirect:
+        # It may repeat the query, with the webhook secret in it.
+        location = _without_secrets(response.headers.get("Location", "?").encode(), response.request).decode()
         return (
-            f"base_url points to an address that redirects (to {response.headers.get('Location', '?')!r}); "
+            f"base_url points to an address that redirects (to {location!r}); "
             "redirects are not followed, so that your key goes nowhere else. Set base_url to the final address."
         )
     return "The service refused the request."

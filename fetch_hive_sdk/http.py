@@ -53,6 +53,8 @@ def build_request(
     request = client.build_request(
         operation.method,
         f"{url}?{operation.query}" if operation.query else url,
+        # An httpx client with params of its own would put them in the query's place.
+        params=operation.query if operation.query and client.params else None,
         content=body or None,
         headers=headers,
         timeout=settings.phases(streaming=operation.streaming),

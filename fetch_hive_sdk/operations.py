@@ -7,6 +7,7 @@ nothing is sent that the service must refuse. `None` means "not sent".
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, Union
 from urllib.parse import urlencode
@@ -66,6 +67,9 @@ __all__ = [
 ]
 
 ResultT = TypeVar("ResultT")
+
+# What an error object may have beside its `error`, so that it makes no answer of it.
+_OF_ERRORS_TOO = {"error", "message", "request_id", "status"}
 
 Metadata = Mapping[str, MetadataValue]
 Inputs = Mapping[str, Any]
@@ -146,9 +150,12 @@ class Operation(Generic[ResultT]):
 
         With which status a failed run answers is not documented. A workflow's run has a state for it.
         """
-        if not isinstance(result, (PromptResult, AgentReply)) or "response" in result or "error" not in result:
+        if not isinstance(result, (Result, Entity)) or isinstance(result, WorkflowRun) or "error" not in result:
             return ""
-        return as_text(result["error"])
+        if isinstance(result, (PromptResult, AgentReply)):
+            return "" if "response" in result else as_text(result["error"])
+        told = type(result).model_fields.keys() - _OF_ERRORS_TOO
+        return "" if not result["error"] or told & result.keys() else as_text(result["error"])
 
     @property
     def can_be_sent_again(self) -> bool:
@@ -321,8 +328,9 @@ def query_string(field_name: str, params: Mapping[str, Any] | None) -> str:
     return urlencode(pairs)
 
 
-def _is_result(cast_to: object) -> bool:
-    return isinstance(cast_to, type) and issubclass(cast_to, (Entity, Result))
+def _is_result(cast_to: Any) -> bool:
+    # Python 3.10 takes list[int] for a class.
+    return issubclass(type(cast_to), type) and issubclass(cast_to, (Entity, Result))
 
 
 def _reader(cast_to: Any) -> Callable[[bytes], Any]:
@@ -336,7 +344,9 @@ def _reader(cast_to: Any) -> Callable[[bytes], Any]:
         return cast_to.from_json  # type: ignore[no-any-return]
     try:
         adapter: TypeAdapter[Any] = TypeAdapter(cast_to)
-    except PydanticUserError as error:
+        with suppress(ValidationError):
+            adapter.validate_json(b"")  # a name in it that means nothing shows now, and not after the call was made
+    except (PydanticUserError, NameError) as error:
         hint = (
             "Pass a type that pydantic reads, such as dict, list[int] or a model; HTTPResponse for the answer itself."
         )

@@ -96,7 +96,13 @@ class Answered:
 class Record(BaseModel, Mapping[str, Any], frozen=True):
     """A JSON object of the service: typed by attribute, as it came by key."""
 
-    model_config = ConfigDict(extra="allow", populate_by_name=True, defer_build=True, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        extra="allow",
+        populate_by_name=True,
+        defer_build=True,
+        hide_input_in_errors=True,
+        protected_namespaces=(),  # the service has names such as `model_type`
+    )
 
     _json: bytes | dict[str, Any] | None = PrivateAttr(default=None)
     _older_keys: ClassVar[Mapping[str, str]] = {}

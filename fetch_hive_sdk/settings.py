@@ -156,11 +156,12 @@ def _base_url(value: object) -> str:
 
 
 def _workspace_id(value: object) -> str:
+    found = value.strip() if isinstance(value, str) else value
     try:
-        segment("workspace_id", value)
+        segment("workspace_id", found)
     except InvalidRequestError as error:
         raise ConfigurationError(error.message, hint=error.hint) from None
-    return str(value)
+    return str(found)
 
 
 def _timeout(value: object) -> float | httpx.Timeout:

@@ -17,7 +17,7 @@ from typing import Any, Protocol, Union, cast
 import anyio.to_thread
 import httpx
 
-from .arguments import filled, text
+from .arguments import filled, plain_function, text
 from .errors import InvalidRequestError
 from .jsonable import article, refused
 
@@ -32,11 +32,12 @@ class BinaryFile(Protocol):
         ...
 
 
-FileInput = Union[str, "os.PathLike[str]", bytes, BinaryFile]
+FileInput = Union[str, "os.PathLike[str]", bytes, bytearray, memoryview, BinaryFile]
 OnProgress = Callable[[int, Union[int, None]], object]
 _Step = tuple[bytes, Union[int, None]]
 
 CHUNK = 64 * 1024
+_SHOWN = 200  # characters of a path
 _HOW = "Pass a path, bytes, or a file opened in binary mode."
 # In a quoted string a backslash escapes; the others as browsers write them.
 _ESCAPES = str.maketrans(
@@ -79,10 +80,7 @@ class Upload(httpx.SyncByteStream, httpx.AsyncByteStream):
         on_progress: OnProgress | None = None,
     ) -> None:
         self._file, self._start, self._size = _source(file)
-        if on_progress is not None and (not callable(on_progress) or inspect.iscoroutinefunction(on_progress)):
-            raise refused(
-                "on_progress", f"{article(on_progress)} is not allowed", "Pass a plain function, not an async one."
-            )
+        plain_function("on_progress", on_progress)
         self._on_progress = on_progress
         self._steps: Generator[_Step, None, None] | None = None
         name = _name_of(file) if file_name is None else filled("file_name", file_name, "Pass the file's name.")
@@ -256,8 +254,12 @@ def _unreadable(error: Exception) -> InvalidRequestError:
     if isinstance(error, io.UnsupportedOperation):  # whose text is a single word
         return refused("file", "it is not open for reading", _HOW)
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    # The folder too, since a path is often meant from another one. A text that is the content itself is cut.
+    name = getattr(error, "filename", None)
+    what = repr(os.path.abspath(name)[:_SHOWN]) if isinstance(name, str) else "it"
     return InvalidRequestError(
-        f"file: it cannot be read: {reason.rstrip('.')}.", hint="Check that it is there, open, and yours."
+        f"file: {what} cannot be read: {reason.rstrip('.')}.",
+        hint="Check that it is there, open, and yours. A str is a path; pass content as bytes.",
     )
 
 

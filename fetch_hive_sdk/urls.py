@@ -46,7 +46,8 @@ def segment(name: str, value: object) -> str:
         InvalidRequestError: It is something else, is empty, or is `.` or `..`, which mean other paths.
     """
     if not isinstance(value, (str, UUID)):
-        raise refused(name, f"{article(value)} is not allowed", "Pass the id as a str.")
+        hint = "Pass its id." if hasattr(value, "id") else "Pass the id as a str."
+        raise refused(name, f"{article(value)} is not allowed", hint)
     text = str(value)
     if not text.strip():
         raise refused(name, "it is empty", "Pass the id.")

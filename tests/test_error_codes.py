@@ -17,7 +17,8 @@ CODES = [entry.code for entry in ERROR_CODES]
 
 
 def refused(status: int, body: dict[str, Any]) -> APIStatusError:
-    response = httpx.Response(status, json=body, request=httpx.Request("POST", "https://api.fetchhive.com/v1/x"))
+    request = httpx.Request("POST", "https://api.fetchhive.com/v1/x", headers={"Authorization": "Bearer fhk_x"})
+    response = httpx.Response(status, json=body, request=request)
     return status_error(response, body, call="POST /x", may_have_run=False, retryable=False, retry_after=None)
 
 

@@ -264,7 +264,7 @@ def test_no_key_in_a_connection_error() -> None:
         (401, AuthenticationError, "FETCH_HIVE_API_KEY"),
         (402, PaymentRequiredError, "Add credits"),
         (403, PermissionDeniedError, "permission"),
-        (404, NotFoundError, "/v1"),
+        (404, NotFoundError, "Check the id"),
         (405, APIStatusError, "refused the request"),
         (408, APIStatusError, "refused the request"),
         (409, ConflictError, "in the meantime"),
@@ -399,6 +399,24 @@ def test_long_body() -> None:
 def test_status_without_a_reason() -> None:
     """A status that has no standard words is told without."""
     assert refused(529, {"error": "No."}).message.startswith("POST /prompt/invoke was answered 529: No.")
+
+
+@pytest.mark.parametrize(
+    ("path", "said", "hint"),
+    [
+        ("/v1/public/requests/req_1", "Request not found", "Check the id."),
+        ("/public/requests/req_1", "Not found", "base_url has to end with /v1."),
+        ("/v1/v1/public/models", "Not found", "it has /v1 twice"),
+        ("/v1/public/workspaces/w/agents", "Workspace not found", "workspace_id= or FETCH_HIVE_WORKSPACE_ID"),
+    ],
+)
+def test_not_found(path: str, said: str, hint: str) -> None:
+    """What is not found is told with what may be wrong: the id, the workspace, or the address itself."""
+    request = httpx.Request("GET", f"https://api.fetchhive.com{path}", headers={"Authorization": "Bearer fhk_x"})
+    response = httpx.Response(404, json={"error": said}, request=request)
+    error = status_error(response, {"error": said}, call=CALL, may_have_run=False, retryable=False, retry_after=None)
+
+    assert hint in error.hint
 
 
 def test_may_have_run() -> None:

@@ -14,20 +14,26 @@ import httpx
 import pytest
 
 from fetch_hive_sdk import (
+    AgentRun,
     APIConnectionError,
     APITimeoutError,
     AuthenticationError,
     BadRequestError,
     ConcurrencyLimitError,
     DailyLimitError,
+    Done,
     FetchHiveError,
+    HiveAgentRun,
     InternalServerError,
+    KnowledgeBaseSearch,
     PromptResult,
     RateLimitError,
     RetryPolicy,
+    ToolActionApproval,
     UnexpectedResponseError,
     UnprocessableEntityError,
     WorkflowCompleted,
+    WorkflowRun,
 )
 from fetch_hive_sdk.deadlines import DeadlineExceeded, Trace
 from fetch_hive_sdk.exchange import Failure, Send, Sleep, Step, open_stream, run
@@ -669,3 +675,25 @@ def test_error_with_a_success_status(body: dict[str, Any]) -> None:
 def test_answer_beside_an_error() -> None:
     """An answer with a text is an answer, whatever stands beside it."""
     assert "Hi" == play(run(PROMPT, SETTINGS), answer(200, {"response": "Hi", "error": None}))[1].response
+
+
+@pytest.mark.parametrize(
+    ("result", "body", "is_answer"),
+    [
+        (HiveAgentRun, {"error": "No such hive agent.", "status": "failed"}, False),
+        (HiveAgentRun, {"run_id": "1", "status": "pending", "error": "A source was left out."}, True),
+        (AgentRun, {"error": "Not now.", "request_id": REQUEST_ID}, False),
+        (Done, {"message": "It is in use.", "error": "It is in use."}, False),
+        (Done, {"message": "Done.", "error": None}, True),
+        (KnowledgeBaseSearch, {"error": "Not now."}, False),
+        (ToolActionApproval, {"id": "1", "status": "pending", "error": "The tool failed."}, True),
+        (WorkflowRun, {"error": "The step failed."}, True),
+    ],
+)
+def test_errors_in_success_answers(result: Any, body: dict[str, Any], is_answer: bool) -> None:
+    """Whatever was called: an error object with a success status is an error, and an answer with an error an answer."""
+    operation: Operation[Any] = Operation("POST", "/x", b"", result.from_json)
+    _, outcome = play(run(operation, SETTINGS), answer(200, body))
+
+    assert is_answer is isinstance(outcome, result)
+    assert is_answer or "is an error, and not an answer" in outcome.message

@@ -604,3 +604,15 @@ async def test_no_connection_stays_checked_out(faulty: FaultyServer, make_client
         pool = getattr(client, "client", client)._pool._own[os.getpid()]._transport._pool
         assert [] == pool._requests
         assert all(connection.is_idle() for connection in pool.connections)
+
+
+@pytest.mark.parametrize("given", [{}, {"team": "a b"}], ids=["without", "with"])
+def test_params_of_a_callers_client(httpx_mock: HTTPXMock, given: dict[str, str]) -> None:
+    """Params of a caller's httpx client go with each call, beside the call's own query and not in its place."""
+    httpx_mock.add_response(json={}, is_reusable=True)
+    with httpx.Client(params=given) as http_client:
+        client = FetchHive("fhk_test", http_client=http_client)
+        client.request("GET", "/x", params={"limit": 5, "status": "a&b"})
+        client.request("GET", "/x")
+    with_query, without = (dict(request.url.params) for request in httpx_mock.get_requests())
+    assert ({**given, "limit": "5", "status": "a&b"}, given) == (with_query, without)

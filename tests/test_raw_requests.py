@@ -47,6 +47,12 @@ class ThingDict(TypedDict):
     id: int
 
 
+class Unfinished(BaseModel):
+    """One that speaks of what is nowhere."""
+
+    thing: "Nowhere"  # type: ignore[name-defined]  # noqa: F821, UP037
+
+
 @dataclasses.dataclass
 class ThingRecord:
     """The same as a dataclass."""
@@ -190,6 +196,8 @@ async def test_deleted_at_the_first_attempt(
         ("GET", "/x", {"params": {"a": {}}}, "params.a: a dict is not allowed."),
         ("GET", "/x", {"params": {1: "a"}}, "params: an int is not allowed."),
         ("GET", "/x", {"cast_to": httpx.Response}, "cast_to: pydantic cannot read this type."),
+        ("POST", "/x", {"cast_to": "Missing"}, "cast_to: pydantic cannot read this type."),
+        ("POST", "/x", {"cast_to": Unfinished}, "cast_to: pydantic cannot read this type."),
     ],
 )
 async def test_wrong_arguments(
@@ -323,7 +331,7 @@ async def test_http_response(make_client: Callable[..., Any], httpx_mock: HTTPXM
 
 def test_workspaces(monkeypatch: pytest.MonkeyPatch) -> None:
     """The workspace comes from the argument, else from the environment, and `with_options` changes it."""
-    monkeypatch.setenv("FETCH_HIVE_WORKSPACE_ID", "from-environment")
+    monkeypatch.setenv("FETCH_HIVE_WORKSPACE_ID", " from-environment\r\n")
     with FetchHive("fhk_x") as client, FetchHive("fhk_x", workspace_id="given") as other:
         workspaces = [one._settings.workspace_id for one in (client, other, other.with_options(workspace_id="new"))]
     assert ["from-environment", "given", "new"] == workspaces

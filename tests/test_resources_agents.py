@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import httpx
 import pytest
 from pytest_httpx import HTTPXMock
 
-from fetch_hive_sdk import FetchHive, InvalidRequestError, RetryPolicy, UnprocessableEntityError
+from fetch_hive_sdk import (
+    FetchHive,
+    InvalidRequestError,
+    RetryPolicy,
+    UnexpectedResponseError,
+    UnprocessableEntityError,
+)
 from fetch_hive_sdk.resources import agents
 from fetch_hive_sdk.resources.agents import Agent
 from fetch_hive_sdk.resources.base import Done, ResultList
@@ -216,3 +222,53 @@ def test_a_dict_of_ones_own_is_sent_as_it_is() -> None:
         assert isinstance(operation.body, bytes)
         assert sent == json.loads(operation.body)
     assert {"name": "x", "llm_model": None, "new": [1, {"a": UUID(ID)}]} == fields
+
+
+@pytest.mark.parametrize(("status", "content"), [(204, b""), (200, b""), (200, b" "), (200, b"null")])
+async def test_deleted_without_a_word(
+    make_client: Callable[..., Any], httpx_mock: HTTPXMock, status: int, content: bytes
+) -> None:
+    """A deletion that is answered with nothing is done all the same: its status says so."""
+    httpx_mock.add_response(status_code=status, content=content)
+    async with make_client(workspace_id=WORKSPACE) as client:
+        done = await client.agents.delete(ID)
+    assert (Done(), {}, status) == (done, done.to_dict(), done.http_response.status_code)
+
+
+@pytest.mark.parametrize("content", [b"<html>Log in</html>", b"[]", b'{"error": "It is in use."}'])
+async def test_not_deleted(make_client: Callable[..., Any], httpx_mock: HTTPXMock, content: bytes) -> None:
+    """A page of something in between, or an error with a success status, is not taken for a deletion."""
+    httpx_mock.add_response(content=content)
+    async with make_client(workspace_id=WORKSPACE) as client:
+        with pytest.raises(UnexpectedResponseError):
+            await client.agents.delete(ID)
+
+
+@pytest.mark.parametrize(
+    ("answer", "problem"),
+    [
+        ({}, "it has no agent in it"),
+        ({"message": "Agent created"}, "it has no agent in it"),
+        ({"agent": None, "id": "1"}, "it has no agent in it"),
+        ({"agent": "1"}, "it has no agent in it"),
+        ({"error": None}, "it has no agent in it"),
+        ({"error": "No such model.", "message": "No such model."}, "is an error, and not an answer: No such model."),
+    ],
+)
+async def test_answers_without_an_agent(
+    make_client: Callable[..., Any], httpx_mock: HTTPXMock, answer: Any, problem: str
+) -> None:
+    """A success without an agent in it is an error that says so, and not an agent without an id."""
+    httpx_mock.add_response(json=answer)
+    async with make_client(workspace_id=WORKSPACE) as client:
+        with pytest.raises(UnexpectedResponseError) as caught:
+            await client.agents.create(**LEAST)
+    assert problem in caught.value.message
+    assert (answer, True) == (caught.value.body, caught.value.may_have_run)
+
+
+def test_an_agent_of_0_4_1_that_is_none() -> None:
+    """What is given for an agent as a whole has to be a dict."""
+    for fields in (None, [("name", "x")]):
+        with pytest.raises(InvalidRequestError, match=r"^agent: "):
+            agents.create(SETTINGS, cast("Any", fields), None)

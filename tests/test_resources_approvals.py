@@ -11,7 +11,13 @@ import httpx
 import pytest
 from pytest_httpx import HTTPXMock
 
-from fetch_hive_sdk import AuthenticationError, ConflictError, InvalidRequestError, NotFoundError
+from fetch_hive_sdk import (
+    AuthenticationError,
+    ConflictError,
+    InvalidRequestError,
+    NotFoundError,
+    UnexpectedResponseError,
+)
 from fetch_hive_sdk.resources import approvals
 from fetch_hive_sdk.resources.approvals import (
     ApprovalBatchItem,
@@ -429,3 +435,14 @@ def test_a_null_cursor_ends() -> None:
 def test_an_empty_page_ends() -> None:
     """A page with a cursor and without approvals is the end."""
     assert ([], [None]) == walk({"approvals": [], "next_cursor": "c"})
+
+
+async def test_a_page_decides_nothing(make_client: Callable[..., Any], httpx_mock: HTTPXMock) -> None:
+    """A page of something in between, or an error with a success status, is not taken for a decision."""
+    httpx_mock.add_response(text="\n<!doctype html><title>Log in</title>")
+    httpx_mock.add_response(json={"error": "Already decided"})
+    async with make_client(workspace_id=WORKSPACE) as client:
+        for problem in ("it is a page", "Already decided"):
+            with pytest.raises(UnexpectedResponseError, match=problem) as caught:
+                await client.approvals.decide(ID, "deny")
+            assert caught.value.may_have_run is True

@@ -84,7 +84,7 @@ async def test_refused(make_client: Callable[..., Any]) -> None:
     """A wrong file, a wrong option or a missing workspace is refused, and nothing is sent."""
     cases: list[tuple[str, tuple[Any, ...], dict[str, Any], str]] = [
         ("upload", (5,), {}, "file: an int is not allowed."),
-        ("upload", ("no/such/file",), {}, "file: it cannot be read: No such file or directory."),
+        ("upload", ("/no/such/file",), {}, "file: '/no/such/file' cannot be read: No such file or directory."),
         ("upload", (b"",), {"part": ""}, "part: it is empty."),
         ("upload", (b"",), {"workspace_id": ""}, "workspace_id: it is empty."),
         ("upload", (b"",), {}, "workspace_id: it is missing."),

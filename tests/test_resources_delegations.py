@@ -124,3 +124,14 @@ def test_effects() -> None:
     operations = [delegations.get(ID), delegations.cancel(ID), delegations.list_of_thread("t")]
 
     assert ["nothing"] * 3 == [operation.effect for operation in operations]
+
+
+async def test_in_an_envelope(make_client: Callable[..., Any], httpx_mock: HTTPXMock) -> None:
+    """A delegation in an envelope, as other nouns have one, is the same; an answer without any is an error."""
+    for answer in ({"delegation": {"id": "1", "status": "running"}}, {"message": "Cancelled"}):
+        httpx_mock.add_response(json=answer)
+    async with make_client() as client:
+        found = await client.delegations.get("1")
+        with pytest.raises(UnexpectedResponseError, match="it has no delegation in it"):
+            await client.delegations.cancel("1")
+    assert ("1", "running") == (found.id, found.status)

@@ -237,7 +237,7 @@ def test_search() -> None:
     odd = KnowledgeBaseSearch.from_json(b'{"response": [1]}')
 
     assert ("Found.", {"results": [{"score": 0.9}]}) == (found.message, found.response)
-    assert ("", None, [1]) == (odd.message, odd.response, odd["response"])
+    assert ("", {}, [1]) == (odd.message, odd.response, odd["response"])
 
 
 def test_regeneration() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID
@@ -17,6 +18,7 @@ from fetch_hive_sdk import (
     InvalidRequestError,
     NotFoundError,
     RequestRecord,
+    UnexpectedResponseError,
     WaitTimeoutError,
 )
 from fetch_hive_sdk.deadlines import Trace
@@ -193,15 +195,15 @@ async def test_wait(make_client: Callable[..., Any], httpx_mock: HTTPXMock) -> N
 
 
 def test_delays_grow(clock: Clock) -> None:
-    """A run is looked up at once, then after pauses that grow from 0.5 s to 10 s, until it has ended."""
+    """A run is looked up at once, then after pauses that grow from 0.5 s to 30 s, until it has ended."""
     told: list[str] = []
-    outcomes = [reply() for _ in range(10)]
+    outcomes = [reply() for _ in range(12)]
     record = clock.play(*outcomes, reply("failed"), on_poll=lambda one: told.append(one.status))
 
     assert [0.5, 0.75, 1.125] == clock.delays[:3]
     assert sorted(clock.delays) == clock.delays
-    assert 10.0 == clock.delays[-1]
-    assert (["running"] * 10 + ["failed"], True) == (told, record.failed)
+    assert 30.0 == clock.delays[-1]
+    assert (["running"] * 12 + ["failed"], True) == (told, record.failed)
 
 
 def test_time_is_over(clock: Clock) -> None:
@@ -213,6 +215,12 @@ def test_time_is_over(clock: Clock) -> None:
     assert isinstance(error, TimeoutError)
     assert error.message == (f"GET /public/requests/{ID}: the run had not ended after 1 s; its status is 'queued'.")
     assert (ID, "queued", True, False) == (error.request_id, error.record.status, error.retryable, error.may_have_run)
+
+
+@pytest.mark.parametrize(("status", "hint"), [("paused", "somebody's decision"), ("running", "larger timeout=")])
+def test_what_a_run_waits_for(clock: Clock, status: str, hint: str) -> None:
+    """A run that waits for a decision does not go on by itself, and the error says so."""
+    assert hint in clock.play(reply(status), timeout=0).hint
 
 
 def test_no_time(clock: Clock) -> None:
@@ -281,3 +289,56 @@ async def test_wrong_timeouts(make_client: Callable[..., Any], timeout: Any, mes
         with pytest.raises(InvalidRequestError) as caught:
             await client.requests.wait(ID, timeout=timeout)
     assert message == caught.value.message
+
+
+def test_huge_pauses(clock: Clock) -> None:
+    """A `Retry-After` beyond what can be slept is cut to what can."""
+    clock.play(reply(code=503, **{"Retry-After": "1" + "0" * 30}), reply("completed"), timeout=math.inf)
+
+    assert [threading.TIMEOUT_MAX] == clock.delays
+
+
+@pytest.mark.parametrize(
+    ("timeout", "given", "looked_up"),
+    [
+        (2.0, httpx.Timeout(5.0, read=0.5), {"connect": 2.0, "read": 0.5, "write": 2.0, "pool": 2.0}),
+        (2.0, httpx.Timeout(None), dict.fromkeys(("connect", "read", "write", "pool"), 2.0)),
+        (math.inf, httpx.Timeout(None, read=0.5), {"connect": None, "read": 0.5, "write": None, "pool": None}),
+    ],
+)
+def test_phases_stay(clock: Clock, timeout: float, given: httpx.Timeout, looked_up: dict[str, float | None]) -> None:
+    """The phases of an `httpx.Timeout` count for each look-up too, so that one that hangs is made again."""
+    exchange = requests.wait(SETTINGS.changed(timeout=given), ID, timeout, None)
+    step = next(exchange)
+
+    assert isinstance(step, Send)
+    assert looked_up == step.settings.phases(streaming=False).as_dict()
+
+
+async def poll(record: RequestRecord) -> None:
+    """A callback that would have to be awaited."""
+
+
+@pytest.mark.parametrize("on_poll", [5, poll])
+async def test_wrong_callbacks(make_client: Callable[..., Any], httpx_mock: HTTPXMock, on_poll: Any) -> None:
+    """An `on_poll` that would never be called, or awaited, is refused before anything is sent."""
+    async with make_client() as client:
+        with pytest.raises(InvalidRequestError, match=r"^on_poll: .* Pass a plain function"):
+            await client.requests.wait(ID, timeout=0, on_poll=on_poll)
+
+
+@pytest.mark.parametrize("request_", [None, "POST /v1/workflow/invoke", {"inputs": {}, "status": "accepted"}])
+async def test_what_was_requested(make_client: Callable[..., Any], httpx_mock: HTTPXMock, request_: Any) -> None:
+    """A record that tells of its `request` is not taken for an envelope."""
+    httpx_mock.add_response(json={**DOCUMENTED, "request": request_})
+    async with make_client() as client:
+        record = await client.requests.get(ID)
+    assert (ID, "completed", request_) == (record.request_id, record.status, record["request"])
+
+
+async def test_no_record(make_client: Callable[..., Any], httpx_mock: HTTPXMock) -> None:
+    """An answer without a record ends the wait at once, and is not taken for a run that goes on."""
+    httpx_mock.add_response(json={})
+    async with make_client() as client:
+        with pytest.raises(UnexpectedResponseError, match="it has no request in it"):
+            await client.requests.wait(ID, timeout=0)

@@ -13,7 +13,15 @@ import pytest
 from pydantic import SecretStr
 from pytest_httpx import HTTPXMock
 
-from fetch_hive_sdk import APIConnectionError, AuthenticationError, InvalidRequestError, WorkflowQueued, WorkflowRunning
+from fetch_hive_sdk import (
+    APIConnectionError,
+    APIStatusError,
+    AuthenticationError,
+    InvalidRequestError,
+    NotFoundError,
+    WorkflowQueued,
+    WorkflowRunning,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -164,3 +172,38 @@ async def test_wrong_arguments_of_one(
         with pytest.raises(InvalidRequestError) as caught:
             await trigger(client, kind, **given)
     assert message == caught.value.message
+
+
+@both
+async def test_a_wrong_secret(make_client: Callable[..., Any], httpx_mock: HTTPXMock, kind: str) -> None:
+    """A refused secret is told as that: the hint does not send the reader to an API key that was not sent."""
+    httpx_mock.add_response(status_code=401, json={"error": "Invalid access."})
+    async with make_client() as client:
+        with pytest.raises(AuthenticationError) as caught:
+            await trigger(client, kind)
+    assert "webhook secret" in caught.value.hint
+    assert "FETCH_HIVE_API_KEY" not in caught.value.hint
+
+
+async def test_an_escaped_secret(make_client: Callable[..., Any], httpx_mock: HTTPXMock) -> None:
+    """A page that echoes the address does not bring the secret into the error, escaped as it is there."""
+    secret = "whsec_a+b/c=="
+    httpx_mock.add_callback(lambda request: httpx.Response(404, text=f"No route to {request.url}"))
+    async with make_client() as client:
+        with pytest.raises(NotFoundError) as caught:
+            await trigger(client, "agent", webhook_secret=secret, via="query")
+    told = [str(caught.value), str(caught.value.body), pickle.dumps(caught.value).decode("latin-1")]
+    assert "secret=[webhook secret]" in caught.value.message
+    assert not [text for text in told if secret in text or "whsec_a" in text]
+
+
+async def test_a_redirect(make_client: Callable[..., Any], httpx_mock: HTTPXMock) -> None:
+    """A redirect that repeats the query is told without the secret, and is not followed."""
+    httpx_mock.add_callback(
+        lambda request: httpx.Response(308, headers={"Location": str(request.url.copy_with(host="other.example"))})
+    )
+    async with make_client() as client:
+        with pytest.raises(APIStatusError) as caught:
+            await trigger(client, "agent", via="query")
+    assert "other.example/v1/agent/webhooks/a?secret=[webhook secret]" in str(caught.value)
+    assert SECRET not in str(caught.value)

@@ -298,7 +298,10 @@ def refused_files() -> Iterator[Any]:
             (text, "file: its read() gives a str."),
             (closed, "file: it cannot be read: I/O operation on closed file."),
             (unreadable, "file: it is not open for reading."),
-            ("no/such/file", "file: it cannot be read: No such file or directory."),
+            (
+                "no/such/file",
+                f"file: {str(pathlib.Path.cwd() / 'no/such/file')!r} cannot be read: No such file or directory.",
+            ),
             ("null\0byte", "file: it cannot be read: embedded null byte."),
             (os.devnull, "file: it is a pipe or a device."),
             (Stream(None), "file: its read() gives None."),
@@ -313,7 +316,7 @@ def test_files_that_cannot_be_sent(tmp_path: pathlib.Path) -> None:
     """What is no file of bytes, is closed, is not there or fails under way is refused, and the message says why."""
     for file, message in refused_files():
         assert message == refusal(file).message
-    assert "file: it cannot be read: Is a directory." == refusal(tmp_path).message
+    assert f"file: {str(tmp_path)!r} cannot be read: Is a directory." == refusal(tmp_path).message
 
 
 def test_a_pipe_is_not_opened_by_its_path(tmp_path: pathlib.Path) -> None:
@@ -394,7 +397,7 @@ def test_a_file_that_vanishes(path: pathlib.Path) -> None:
     """A file that is gone when its turn comes breaks its upload off."""
     upload = Upload(path)
     path.unlink()
-    with pytest.raises(InvalidRequestError, match=r"^file: it cannot be read: No such file or directory"):
+    with pytest.raises(InvalidRequestError, match=r"^file: '.+' cannot be read: No such file or directory"):
         form(upload)
 
 

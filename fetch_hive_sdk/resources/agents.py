@@ -7,12 +7,12 @@ from typing import Any, Literal
 from uuid import UUID
 
 from ..arguments import choice, encoded, filled, given, number, optional_text
-from ..jsonable import plain
+from ..jsonable import mapping, plain
 from ..operations import Operation
 from ..results import Entity
 from ..settings import Settings
 from ..urls import segment
-from .base import AsyncResource, Done, ResultList, SyncResource, changes, enveloped, listed, workspace
+from .base import AsyncResource, Done, ResultList, SyncResource, changes, enveloped, listed, read_done, workspace
 
 __all__ = ["Agent"]
 
@@ -76,20 +76,20 @@ def get(settings: Settings, agent_id: object, workspace_id: object) -> Operation
 
 def create(settings: Settings, fields: Mapping[str, Any], workspace_id: object) -> Operation[Agent]:
     """POST /public/workspaces/{workspace_id}/agents."""
-    body = encoded({"agent": plain(fields, "agent")})
+    body = encoded({"agent": plain(mapping("agent", fields), "agent")})
     return Operation("POST", _path(settings, workspace_id), body, enveloped("agent", Agent), effect="change")
 
 
 def update(settings: Settings, agent_id: object, fields: Mapping[str, Any], workspace_id: object) -> Operation[Agent]:
     """PATCH /public/workspaces/{workspace_id}/agents/{agent_id}."""
     path = _path(settings, workspace_id, agent_id)
-    body = encoded({"agent": plain(fields, "agent")})
+    body = encoded({"agent": plain(mapping("agent", fields), "agent")})
     return Operation("PATCH", path, body, enveloped("agent", Agent), effect="nothing")
 
 
 def delete(settings: Settings, agent_id: object, workspace_id: object) -> Operation[Done]:
     """DELETE /public/workspaces/{workspace_id}/agents/{agent_id}."""
-    return Operation("DELETE", _path(settings, workspace_id, agent_id), b"", Done.from_json, effect="nothing")
+    return Operation("DELETE", _path(settings, workspace_id, agent_id), b"", read_done, effect="nothing")
 
 
 def _path(settings: Settings, workspace_id: object, *agent_id: object) -> str:
@@ -156,6 +156,7 @@ class Agents(SyncResource):
             NotFoundError: The key does not belong to this workspace.
             APIStatusError: The service refused the call.
             APIConnectionError: No complete answer came.
+            UnexpectedResponseError: The answer is not what the API promises.
         """
         return self._run(list_agents(self._settings, workspace_id))
 
@@ -172,6 +173,7 @@ class Agents(SyncResource):
             UnprocessableEntityError: There is no such agent.
             APIStatusError: The service refused the call.
             APIConnectionError: No complete answer came.
+            UnexpectedResponseError: The answer is not what the API promises.
         """
         return self._run(get(self._settings, agent_id, workspace_id))
 
@@ -205,6 +207,7 @@ class Agents(SyncResource):
             UnprocessableEntityError: The service takes no such agent; there is no such model, perhaps.
             APIStatusError: The service refused the call.
             APIConnectionError: No complete answer came; `may_have_run` says whether the agent may be there.
+            UnexpectedResponseError: The answer is not what the API promises.
         """
         _required(name=name, llm_model=llm_model, model_type=model_type)
         fields = _fields(
@@ -262,6 +265,7 @@ class Agents(SyncResource):
             UnprocessableEntityError: There is no such agent, or the service takes no such change.
             APIStatusError: The service refused the call.
             APIConnectionError: No complete answer came.
+            UnexpectedResponseError: The answer is not what the API promises.
         """
         fields = _fields(
             name=name,
@@ -293,6 +297,7 @@ class Agents(SyncResource):
                 been deleted by it.
             APIStatusError: The service refused the call.
             APIConnectionError: No complete answer came.
+            UnexpectedResponseError: The answer is not what the API promises.
         """
         return self._run(delete(self._settings, agent_id, workspace_id))
 

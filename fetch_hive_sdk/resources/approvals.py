@@ -12,7 +12,7 @@ from ..arguments import choice, encoded, number, optional_text, text
 from ..errors import BadRequestError, FetchHiveError, NotFoundError, UnprocessableEntityError
 from ..jsonable import article, refused
 from ..operations import Operation, query_string
-from ..results import Entity, Part, as_text, read_json
+from ..results import Entity, Part, as_text, read_json, read_object
 from ..settings import Settings
 from ..urls import segment
 from .base import AsyncResource, ResultList, SyncResource, enveloped, objects, workspace
@@ -207,11 +207,19 @@ def _may_be_cursor(value: Any) -> bool:
 
 
 def read_decided(data: bytes) -> ToolActionApproval:
-    """Read the answer to a decision. What it has in it is not documented: without an approval all is default."""
+    """Read the answer to a decision. What it has in it is not documented: without an approval all is default.
+
+    Raises:
+        ValueError: It is a page of something in between, which has decided nothing.
+    """
+    if data.lstrip().startswith(b"<"):
+        raise ValueError("it is a page")
     try:
-        return enveloped("approval", ToolActionApproval)(data)
+        answer = read_object(data)
     except ValueError:
         return ToolActionApproval()
+    fields = answer.get("approval", answer)
+    return ToolActionApproval.model_validate(fields if isinstance(fields, dict) else {})
 
 
 def list_page(
@@ -339,6 +347,7 @@ class Approvals(SyncResource):
             NotFoundError: The workspace is not the key's.
             APIStatusError: The service refused the call.
             APIConnectionError: No complete answer came.
+            UnexpectedResponseError: The answer is not what the API promises.
         """
         return self._run(list_page(self._settings, status, agent_id, run_id, request_id, cursor, limit, workspace_id))
 
@@ -370,6 +379,7 @@ class Approvals(SyncResource):
             NotFoundError: The workspace is not the key's; as all that follows, when the page is asked for.
             APIStatusError: The service refused the call.
             APIConnectionError: No complete answer came.
+            UnexpectedResponseError: The answer is not what the API promises.
         """
         return self._walk(Walk(self._settings, status, agent_id, run_id, request_id, limit, workspace_id))
 
@@ -395,6 +405,7 @@ class Approvals(SyncResource):
             NotFoundError: There is no such approval in the key's workspace.
             APIStatusError: The service refused the call.
             APIConnectionError: No complete answer came.
+            UnexpectedResponseError: The answer is not what the API promises.
         """
         return self._run(get(self._settings, approval_id, workspace_id))
 
@@ -418,6 +429,7 @@ class Approvals(SyncResource):
             NotFoundError: There is no such approval in the key's workspace.
             APIStatusError: The service refused the call.
             APIConnectionError: No complete answer came; `get` tells whether it is decided.
+            UnexpectedResponseError: The answer is not what the API promises.
         """
         return self._run(decide(self._settings, approval_id, decision, workspace_id))
 

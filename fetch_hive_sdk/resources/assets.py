@@ -88,6 +88,7 @@ class Assets(SyncResource):
             NotFoundError: The key does not belong to this workspace.
             APIStatusError: The service refused the call.
             APIConnectionError: No complete answer came.
+            UnexpectedResponseError: The answer is not what the API promises.
         """
         return self._run(list_assets(self._settings, workspace_id))
 
@@ -123,6 +124,7 @@ class Assets(SyncResource):
             NotFoundError: The key does not belong to this workspace.
             APIStatusError: The service refused the call.
             APIConnectionError: No complete answer came; `may_have_run` says whether the asset may be there.
+            UnexpectedResponseError: The answer is not what the API promises.
         """
         form = Upload(file, part=part, file_name=file_name, content_type=content_type, on_progress=on_progress)
         return self._run(upload(self._settings, form, workspace_id))

@@ -132,14 +132,28 @@ def workspace(settings: Settings, workspace_id: object) -> str:
     return f"/public/workspaces/{segment('workspace_id', found)}"
 
 
+def read_done(data: bytes) -> Done:
+    """Read the answer to a deletion, whose status says it all: there may be nothing in it.
+
+    Raises:
+        ValueError: There is something else than an object in it, such as a page of a proxy.
+    """
+    return Done() if data.strip() in (b"", b"null") else Done.from_json(data)
+
+
 def enveloped(name: str, cls: type[ItemT]) -> Callable[[bytes], ItemT]:
-    """What reads `{name: {…}}`, or the object itself where it came without an envelope."""
+    """What reads `{name: {…}}`, or the object itself, known by its id, where it came without an envelope.
+
+    Its ValueError says that there is neither.
+    """
 
     def read(data: bytes) -> ItemT:
         answer = read_object(data)
-        fields = answer.get(name, answer)
+        # One with an error instead is told apart by the call, which has the error's words.
+        bare = name not in answer and (answer.keys() & {"id", "request_id"} or answer.get("error"))
+        fields = answer if bare else answer.get(name)
         if not isinstance(fields, dict):
-            raise ValueError(f"its {name} is no object")
+            raise ValueError(f"it has no {name} in it")
         return cls.model_validate(fields)
 
     return read

@@ -7,12 +7,12 @@ from typing import Any, Union
 from uuid import UUID
 
 from ..arguments import encoded, filled
-from ..jsonable import plain
+from ..jsonable import mapping, plain
 from ..operations import Operation
 from ..results import Entity
 from ..settings import Settings
 from ..urls import segment
-from .base import AsyncResource, Done, ResultList, SyncResource, enveloped, listed, workspace
+from .base import AsyncResource, Done, ResultList, SyncResource, enveloped, listed, read_done, workspace
 
 __all__ = ["Chat", "ChatMessage"]
 
@@ -82,7 +82,7 @@ def update(
 def delete(settings: Settings, agent_id: object, chat_id: object, workspace_id: object) -> Operation[Done]:
     """DELETE /public/workspaces/{workspace_id}/agents/{agent_id}/chats/{chat_id}."""
     path = _path(settings, workspace_id, agent_id, chat_id)
-    return Operation("DELETE", path, b"", Done.from_json, effect="nothing")
+    return Operation("DELETE", path, b"", read_done, effect="nothing")
 
 
 def clear(settings: Settings, agent_id: object, chat_id: object, workspace_id: object) -> Operation[Chat]:
@@ -105,7 +105,7 @@ def _path(settings: Settings, workspace_id: object, agent_id: object, *chat_id: 
 
 
 def _body(fields: Mapping[str, Any]) -> bytes:
-    return encoded({"chat": plain(fields, "chat")})
+    return encoded({"chat": plain(mapping("chat", fields), "chat")})
 
 
 def _fields(name: object) -> dict[str, Any]:
@@ -128,6 +128,7 @@ class Chats(SyncResource):
             NotFoundError: There is no such agent, or the key does not belong to this workspace.
             APIStatusError: The service refused the call.
             APIConnectionError: No complete answer came; `may_have_run` says whether the chat may be there.
+            UnexpectedResponseError: The answer is not what the API promises.
         """
         return self._run(create(self._settings, agent_id, _fields(name), workspace_id))
 
@@ -144,6 +145,7 @@ class Chats(SyncResource):
             NotFoundError: There is no such chat or agent, or the key does not belong to this workspace.
             APIStatusError: The service refused the call.
             APIConnectionError: No complete answer came.
+            UnexpectedResponseError: The answer is not what the API promises.
         """
         return self._run(get(self._settings, agent_id, chat_id, workspace_id))
 
@@ -163,6 +165,7 @@ class Chats(SyncResource):
             NotFoundError: There is no such chat or agent, or the key does not belong to this workspace.
             APIStatusError: The service refused the call.
             APIConnectionError: No complete answer came.
+            UnexpectedResponseError: The answer is not what the API promises.
         """
         return self._run(update(self._settings, agent_id, chat_id, _fields(name), workspace_id))
 
@@ -180,6 +183,7 @@ class Chats(SyncResource):
                 first attempt was not answered, the chat may have been deleted by it.
             APIStatusError: The service refused the call.
             APIConnectionError: No complete answer came.
+            UnexpectedResponseError: The answer is not what the API promises.
         """
         return self._run(delete(self._settings, agent_id, chat_id, workspace_id))
 
@@ -196,6 +200,7 @@ class Chats(SyncResource):
             NotFoundError: There is no such chat or agent, or the key does not belong to this workspace.
             APIStatusError: The service refused the call.
             APIConnectionError: No complete answer came.
+            UnexpectedResponseError: The answer is not what the API promises.
         """
         return self._run(clear(self._settings, agent_id, chat_id, workspace_id))
 
@@ -215,6 +220,7 @@ class Chats(SyncResource):
             UnprocessableEntityError: There is no such agent.
             APIStatusError: The service refused the call.
             APIConnectionError: No complete answer came.
+            UnexpectedResponseError: The answer is not what the API promises.
         """
         return self._run(messages(self._settings, agent_id, chat_id, workspace_id))
 

@@ -8,20 +8,20 @@ from ..arguments import encoded
 from ..operations import Operation
 from ..results import AgentDelegation
 from ..urls import segment
-from .base import AsyncResource, ResultList, SyncResource, listed
+from .base import AsyncResource, ResultList, SyncResource, enveloped, listed
 
 __all__: list[str] = []
 
 
 def get(delegation_id: object) -> Operation[AgentDelegation]:
     """GET /agent/delegations/{id}."""
-    return Operation("GET", _path(delegation_id), b"", AgentDelegation.from_json, effect="nothing")
+    return Operation("GET", _path(delegation_id), b"", enveloped("delegation", AgentDelegation), effect="nothing")
 
 
 def cancel(delegation_id: object) -> Operation[AgentDelegation]:
     """POST /agent/delegations/{id}/cancel, which leaves what has ended as it is."""
     path = f"{_path(delegation_id)}/cancel"
-    return Operation("POST", path, encoded({}), AgentDelegation.from_json, effect="nothing")
+    return Operation("POST", path, encoded({}), enveloped("delegation", AgentDelegation), effect="nothing")
 
 
 def list_of_thread(thread_id: object) -> Operation[ResultList[AgentDelegation]]:
@@ -48,6 +48,7 @@ class Delegations(SyncResource):
             NotFoundError: There is no such delegation.
             APIStatusError: The service refused the call.
             APIConnectionError: No complete answer came.
+            UnexpectedResponseError: The answer is not what the API promises.
         """
         return self._run(get(delegation_id))
 
@@ -62,6 +63,7 @@ class Delegations(SyncResource):
             NotFoundError: There is no such delegation.
             APIStatusError: The service refused the call.
             APIConnectionError: No complete answer came.
+            UnexpectedResponseError: The answer is not what the API promises.
         """
         return self._run(cancel(delegation_id))
 
@@ -75,6 +77,7 @@ class Delegations(SyncResource):
             InvalidRequestError: The name is no str, or empty; nothing was sent.
             APIStatusError: The service refused the call.
             APIConnectionError: No complete answer came.
+            UnexpectedResponseError: The answer is not what the API promises.
         """
         return self._run(list_of_thread(thread_id))
 

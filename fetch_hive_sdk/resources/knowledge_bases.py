@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, Union
+from typing import Any, Literal
 from uuid import UUID
+
+from pydantic import Field
 
 from ..arguments import choice, encoded, filled, given, number, optional_text
 from ..jsonable import encode, mapping, plain, refused
@@ -12,7 +14,7 @@ from ..operations import Operation
 from ..results import Entity, Result
 from ..settings import Settings
 from ..urls import segment
-from .base import AsyncResource, Done, ResultList, SyncResource, changes, enveloped, listed, workspace
+from .base import AsyncResource, Done, ResultList, SyncResource, changes, enveloped, listed, read_done, workspace
 
 __all__ = ["KnowledgeBase", "KnowledgeBaseItem", "KnowledgeBaseSearch", "Regeneration"]
 
@@ -87,7 +89,7 @@ class KnowledgeBaseSearch(Entity, frozen=True):
     """
 
     message: str = ""
-    response: Union[dict[str, Any], None] = None
+    response: dict[str, Any] = Field(default_factory=dict[str, Any])
 
 
 class Regeneration(Result, frozen=True):
@@ -136,7 +138,7 @@ def update(
 def delete(settings: Settings, knowledge_base_id: object, workspace_id: object) -> Operation[Done]:
     """DELETE …/knowledge_bases/{id}."""
     path = _path(settings, workspace_id, knowledge_base_id)
-    return Operation("DELETE", path, b"", Done.from_json, effect="nothing")
+    return Operation("DELETE", path, b"", read_done, effect="nothing")
 
 
 def search(
@@ -187,7 +189,7 @@ def delete_item(
 ) -> Operation[Done]:
     """DELETE …/items/{id}."""
     path = _items_path(settings, workspace_id, knowledge_base_id, item_id)
-    return Operation("DELETE", path, b"", Done.from_json, effect="nothing")
+    return Operation("DELETE", path, b"", read_done, effect="nothing")
 
 
 def regenerate_item(
@@ -298,6 +300,7 @@ class KnowledgeBases(SyncResource):
             NotFoundError: The workspace is not the key's.
             APIStatusError: The service refused the call.
             APIConnectionError: No complete answer came.
+            UnexpectedResponseError: The answer is not what the API promises.
         """
         return self._run(list_knowledge_bases(self._settings, workspace_id))
 
@@ -314,6 +317,7 @@ class KnowledgeBases(SyncResource):
             UnprocessableEntityError: There is no such knowledge base.
             APIStatusError: The service refused the call.
             APIConnectionError: No complete answer came.
+            UnexpectedResponseError: The answer is not what the API promises.
         """
         return self._run(get(self._settings, knowledge_base_id, workspace_id))
 
@@ -344,6 +348,7 @@ class KnowledgeBases(SyncResource):
             UnprocessableEntityError: The service does not accept a field.
             APIStatusError: The service refused the call.
             APIConnectionError: No complete answer came; `may_have_run` says whether it may have been done.
+            UnexpectedResponseError: The answer is not what the API promises.
         """
         fields = _fields(_name(name), description, search_type, search_score_threshold, search_chunk_limit)
         return self._run(create(self._settings, fields, workspace_id))
@@ -377,6 +382,7 @@ class KnowledgeBases(SyncResource):
             UnprocessableEntityError: There is no such knowledge base, or the service does not accept a field.
             APIStatusError: The service refused the call.
             APIConnectionError: No complete answer came.
+            UnexpectedResponseError: The answer is not what the API promises.
         """
         fields = _fields(name, description, search_type, search_score_threshold, search_chunk_limit)
         return self._run(update(self._settings, knowledge_base_id, changes(fields), workspace_id))
@@ -394,6 +400,7 @@ class KnowledgeBases(SyncResource):
             UnprocessableEntityError: There is no such knowledge base.
             APIStatusError: The service refused the call.
             APIConnectionError: No complete answer came.
+            UnexpectedResponseError: The answer is not what the API promises.
         """
         return self._run(delete(self._settings, knowledge_base_id, workspace_id))
 
@@ -426,6 +433,7 @@ class KnowledgeBases(SyncResource):
             UnprocessableEntityError: There is no such knowledge base.
             APIStatusError: The service refused the call.
             APIConnectionError: No complete answer came.
+            UnexpectedResponseError: The answer is not what the API promises.
         """
         fields = _search_fields(search_query, search_type, search_chunk_limit, search_score_threshold)
         return self._run(search(self._settings, knowledge_base_id, fields, workspace_id))
@@ -449,6 +457,7 @@ class KnowledgeBaseItems(SyncResource):
             UnprocessableEntityError: There is no such knowledge base.
             APIStatusError: The service refused the call.
             APIConnectionError: No complete answer came.
+            UnexpectedResponseError: The answer is not what the API promises.
         """
         return self._run(list_items(self._settings, knowledge_base_id, workspace_id))
 
@@ -468,6 +477,7 @@ class KnowledgeBaseItems(SyncResource):
             UnprocessableEntityError: There is no such knowledge base or item.
             APIStatusError: The service refused the call.
             APIConnectionError: No complete answer came.
+            UnexpectedResponseError: The answer is not what the API promises.
         """
         return self._run(get_item(self._settings, knowledge_base_id, item_id, workspace_id))
 
@@ -514,6 +524,7 @@ class KnowledgeBaseItems(SyncResource):
             UnprocessableEntityError: There is no such knowledge base, or the service does not accept a field.
             APIStatusError: The service refused the call.
             APIConnectionError: No complete answer came; `may_have_run` says whether it may have been done.
+            UnexpectedResponseError: The answer is not what the API promises.
         """
         fields = _item_fields(
             _name(name),
@@ -569,6 +580,7 @@ class KnowledgeBaseItems(SyncResource):
             UnprocessableEntityError: There is no such knowledge base or item, or the service does not accept a field.
             APIStatusError: The service refused the call.
             APIConnectionError: No complete answer came.
+            UnexpectedResponseError: The answer is not what the API promises.
         """
         fields = _item_fields(
             name,
@@ -599,6 +611,7 @@ class KnowledgeBaseItems(SyncResource):
             UnprocessableEntityError: There is no such knowledge base or item.
             APIStatusError: The service refused the call.
             APIConnectionError: No complete answer came.
+            UnexpectedResponseError: The answer is not what the API promises.
         """
         return self._run(delete_item(self._settings, knowledge_base_id, item_id, workspace_id))
 
@@ -621,6 +634,7 @@ class KnowledgeBaseItems(SyncResource):
             UnprocessableEntityError: There is no such knowledge base or item.
             APIStatusError: The service refused the call.
             APIConnectionError: No complete answer came; `may_have_run` says whether it may have been done.
+            UnexpectedResponseError: The answer is not what the API promises.
         """
         return self._run(regenerate_item(self._settings, knowledge_base_id, item_id, workspace_id))
 

@@ -61,6 +61,7 @@ class Models(SyncResource):
         Raises:
             APIStatusError: The service refused the call.
             APIConnectionError: No complete answer came.
+            UnexpectedResponseError: The answer is not what the API promises.
         """
         return self._run(list_models())
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections.abc import Callable
 from typing import Any, Union
 
+import httpx
 from pydantic import Field
 
-from ..arguments import number
+from ..arguments import number, plain_function
 from ..errors import APIConnectionError, APIStatusError, FetchHiveError, WaitTimeoutError
 from ..exchange import Exchange, Sleep, run
 from ..jsonable import refused
 from ..operations import Operation
-from ..results import Entity
+from ..results import Entity, read_object
 from ..settings import Settings
 from ..urls import segment
 from .base import AsyncResource, SyncResource, enveloped
@@ -26,11 +28,12 @@ OnPoll = Callable[["RequestRecord"], object]
 DEFAULT_WAIT = 600.0
 FIRST_DELAY = 0.5
 GROWTH = 1.5
-LONGEST_DELAY = 10.0
+LONGEST_DELAY = 30.0  # a wait of ten minutes is about 30 look-ups then
 SHORTEST_LOOK_UP = 1.0  # seconds a look-up may take, however little of the time is left
 
 # The words themselves are not documented; an end is known by `ended_at` too.
 _GOOD_ENDS = {"completed", "complete", "succeeded", "success", "finished", "done"}
+_WAITING_WORDS = {"paused", "awaiting_approval", "waiting", "pending_approval"}
 _BAD_ENDS = {"failed", "failure", "error", "errored", "cancelled", "canceled", "expired", "timed_out", "rejected"}
 
 
@@ -80,9 +83,15 @@ class RequestRecord(Entity, frozen=True):
 
 def get(request_id: object) -> Operation[RequestRecord]:
     """GET /public/requests/{request_id}."""
+    return Operation("GET", f"/public/requests/{segment('request_id', request_id)}", b"", _read, effect="nothing")
+
+
+def _read(data: bytes) -> RequestRecord:
+    answer = read_object(data)
+    if "request_id" in answer:  # then it is the record, whatever it says of its request
+        return RequestRecord.model_validate(answer)
     # The service's own tests wrap the object once more.
-    read = enveloped("request", RequestRecord)
-    return Operation("GET", f"/public/requests/{segment('request_id', request_id)}", b"", read, effect="nothing")
+    return enveloped("request", RequestRecord)(data)
 
 
 def wait(settings: Settings, request_id: object, timeout: object, on_poll: OnPoll | None) -> Exchange[RequestRecord]:
@@ -91,6 +100,7 @@ def wait(settings: Settings, request_id: object, timeout: object, on_poll: OnPol
     if timeout is None:
         raise refused("timeout", "None is not allowed", 'Pass seconds; float("inf") waits for as long as it takes.')
     seconds: float = math.inf if timeout == math.inf else number("timeout", timeout, least=0)
+    plain_function("on_poll", on_poll)
     return _wait(operation, settings, time.monotonic() + seconds, seconds, on_poll)
 
 
@@ -101,12 +111,8 @@ def _wait(
     record: RequestRecord | None = None
     while True:
         problem: FetchHiveError | None = None
-        look_up = settings.changed(
-            max_retries=0,  # the wait itself tries again
-            timeout=max(left, SHORTEST_LOOK_UP)
-            if (left := deadline - time.monotonic()) < settings.attempt_limit
-            else None,
-        )
+        limit = max(deadline - time.monotonic(), SHORTEST_LOOK_UP)
+        look_up = settings.changed(max_retries=0, timeout=_within(limit, settings.timeout))  # the wait tries again
         try:
             record = yield from run(operation, look_up)
         except (APIConnectionError, APIStatusError) as error:
@@ -123,17 +129,28 @@ def _wait(
         if left <= 0:
             raise _timed_out(operation, seconds, record, problem) from problem
         asked = problem.retry_after or 0 if problem is not None else 0
-        yield Sleep(min(max(delay, asked), left))
+        yield Sleep(min(max(delay, asked), left, threading.TIMEOUT_MAX))
         delay = min(delay * GROWTH, LONGEST_DELAY)
+
+
+def _within(limit: float, timeout: float | httpx.Timeout) -> float | httpx.Timeout:
+    """The client's timeout, each of its phases where it sets them, and no more than the limit."""
+    if not isinstance(timeout, httpx.Timeout):
+        return min(timeout, limit)
+    phases = {name: min(limit, math.inf if seconds is None else seconds) for name, seconds in timeout.as_dict().items()}
+    return httpx.Timeout(**{name: None if seconds == math.inf else seconds for name, seconds in phases.items()})
 
 
 def _timed_out(
     operation: Operation[RequestRecord], seconds: float, record: RequestRecord | None, problem: FetchHiveError | None
 ) -> WaitTimeoutError:
     state = "no look-up was answered" if record is None else f"its status is {record.status!r}"
+    waits = record is not None and record.status.lower() in _WAITING_WORDS
     return WaitTimeoutError(
         f"{operation.name}: the run had not ended after {seconds:g} s; {state}.",
-        hint="It goes on. Wait again, with a larger timeout= perhaps, or look it up later with requests.get().",
+        hint="It waits for somebody's decision: make it, by approvals.decide() or in the dashboard, and wait again."
+        if waits
+        else "It goes on. Wait again, with a larger timeout= perhaps, or look it up later with requests.get().",
         record=record,
         request_id=record.request_id if record is not None else None,
         retryable=True,
@@ -155,14 +172,16 @@ class Requests(SyncResource):
             NotFoundError: There is no such run in the key's workspace.
             APIStatusError: The service refused the call.
             APIConnectionError: No complete answer came.
+            UnexpectedResponseError: The answer is not what the API promises.
         """
         return self._run(get(request_id))
 
     def wait(self, request_id: str, *, timeout: float = DEFAULT_WAIT, on_poll: OnPoll | None = None) -> RequestRecord:
         """Wait until a run has ended, well or not: for callback delivery without a public callback URL.
 
-        The run is looked up at once, then after 0.5 s and longer and longer pauses, of 10 s at most. Look-ups that
-        fail for a while are made again. Whether it ended well tells `record.failed`.
+        The run is looked up at once, then after 0.5 s and longer and longer pauses, of 30 s at most. Look-ups that
+        fail for a while are made again. Whether it ended well tells `record.failed`. Look-ups may count
+        among the plan's calls a day (about 65 in 600 s): raise `timeout` with that in mind.
 
         Args:
             request_id: The run's id, `req_…`.
@@ -176,6 +195,7 @@ class Requests(SyncResource):
             NotFoundError: There is no such run in the key's workspace.
             APIStatusError: The service refused the call.
             APIConnectionError: No complete answer came, and trying again cannot help.
+            UnexpectedResponseError: The answer is not what the API promises.
         """
         return self._drive(wait(self._settings, request_id, timeout, on_poll))
 

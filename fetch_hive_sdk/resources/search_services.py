@@ -63,6 +63,7 @@ class SearchServices(SyncResource):
         Raises:
             APIStatusError: The service refused the call.
             APIConnectionError: No complete answer came.
+            UnexpectedResponseError: The answer is not what the API promises.
         """
         return self._run(list_services())
 
@@ -77,6 +78,7 @@ class SearchServices(SyncResource):
             NotFoundError: There is no such service; `error.body` may list `supported_services`.
             APIStatusError: The service refused the call.
             APIConnectionError: No complete answer came.
+            UnexpectedResponseError: The answer is not what the API promises.
         """
         return self._run(get(service))
 

@@ -134,8 +134,8 @@ class Triggers(SyncResource):
             inputs: Values for the Start step. Default: none, sent as an empty object.
             user: Your own id of the person or system that asks.
             metadata: Flat fields of yours for the log: str, int, float, bool or None. Not an input.
-            via: `"header"`, or `"query"` where something in between takes headers away; an address is written
-                into more logs than a header.
+            via: `"header"`, or `"query"` where something in between takes headers away. An address is written
+                into more logs than a header: httpx itself logs it at INFO, the secret included.
 
         Returns:
             `WorkflowRunning` or `WorkflowQueued`.
@@ -145,6 +145,7 @@ class Triggers(SyncResource):
             AuthenticationError: The secret is wrong. With which status that is answered is not documented.
             APIStatusError: The service refused the call.
             APIConnectionError: No complete answer came; `may_have_run` says whether it may have run.
+            UnexpectedResponseError: The answer is not what the API promises.
         """
         return self._run(
             workflow(
@@ -183,14 +184,15 @@ class Triggers(SyncResource):
             thread_id: A name of yours for the conversation: made at its first use, resumed later.
             user: Your own id of the person or system that asks.
             metadata: Flat fields of yours for the log: str, int, float, bool or None. Not an input.
-            via: `"header"`, or `"query"` where something in between takes headers away; an address is written
-                into more logs than a header.
+            via: `"header"`, or `"query"` where something in between takes headers away. An address is written
+                into more logs than a header: httpx itself logs it at INFO, the secret included.
 
         Raises:
             InvalidRequestError: An argument is wrong; nothing was sent.
             AuthenticationError: The secret is wrong. With which status that is answered is not documented.
             APIStatusError: The service refused the call.
             APIConnectionError: No complete answer came; `may_have_run` says whether it may have run.
+            UnexpectedResponseError: The answer is not what the API promises.
         """
         return self._run(
             agent(self._settings, agent_id, message, webhook_secret, callback_url, thread_id, user, metadata, via)

@@ -72,6 +72,7 @@ class WorkflowRuns(SyncResource):
             NotFoundError: There is no such run, or no such call any more.
             APIStatusError: The service refused the call.
             APIConnectionError: No complete answer came.
+            UnexpectedResponseError: The answer is not what the API promises.
         """
         return self._run(get(workflow_run_id))
 
