@@ -24,7 +24,8 @@ from fetch_hive_sdk.sandbox import Sandbox
 from .cli_runner import run
 
 KEY = "fhk_0123456789abcdef"
-NAMES = ["versions", "key", "base url", "proxy", "dns", "service", "tls", "clock", "authentication"]
+WORKSPACE = Sandbox.workspace_id
+NAMES = ["versions", "key", "base url", "proxy", "dns", "service", "tls", "clock", "authentication", "workspace"]
 
 # Signed by itself for "localhost", and valid for a hundred years; made for these tests alone.
 CERTIFICATE = """\
@@ -48,11 +49,12 @@ Loq9BQSOJfazBSPsxFJNattDYZGIUkk9
 
 
 class Service:
-    """A service that answers as it is told: the catalog with one reply, everything else with another."""
+    """A service that answers as it is told: the catalog, a workspace's agents, and everything else."""
 
     def __init__(self) -> None:
         self.catalog: tuple[int, bytes] = (200, b'{"codes": []}')
         self.lookup: tuple[int, bytes] = (404, b'{"error": "Request not found"}')
+        self.agents: tuple[int, bytes] = (200, b'{"agents": []}')
         self.headers: dict[str, str] = {}
         self.requests: list[tuple[str, str | None]] = []
         service = self
@@ -80,7 +82,8 @@ class Service:
 
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
         self.requests.append((handler.path, handler.headers["Authorization"]))
-        status, body = self.catalog if handler.path.endswith("/error_codes") else self.lookup
+        known = {"error_codes": self.catalog, "agents": self.agents}
+        status, body = known.get(handler.path.rpartition("/")[2], self.lookup)
         handler.send_response(status)
         for name, value in self.headers.items():
             if name != "Date":
@@ -96,6 +99,7 @@ def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
     service = Service()
     monkeypatch.setenv("FETCH_HIVE_API_KEY", KEY)
     monkeypatch.setenv("FETCH_HIVE_BASE_URL", service.url)
+    monkeypatch.setenv("FETCH_HIVE_WORKSPACE_ID", WORKSPACE)
     thread = threading.Thread(target=service.server.serve_forever, args=(0.01,))
     thread.start()
     tls_context.cache_clear()
@@ -142,12 +146,13 @@ def test_all_is_well(service: Service) -> None:
 
 
 def test_nothing_is_started(service: Service) -> None:
-    """The catalog is asked for without the key, then a run that cannot be is looked up with it; no more is sent."""
+    """The catalog is asked for without the key, then a run that cannot be and the agents with it; no more is sent."""
     doctor()
-    (catalog, no_key), (lookup, key) = service.requests
+    (catalog, no_key), (lookup, key), (agents, again) = service.requests
 
-    assert ("/v1/error_codes", None, f"Bearer {KEY}") == (catalog, no_key, key)
+    assert ("/v1/error_codes", None, f"Bearer {KEY}", key) == (catalog, no_key, key, again)
     assert lookup.startswith("/v1/public/requests/req_")
+    assert f"/v1/public/workspaces/{WORKSPACE}/agents" == agents
 
 
 def test_a_sandbox_is_well(service: Service) -> None:
@@ -172,7 +177,7 @@ def test_without_a_key(service: Service, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.delenv("FETCH_HIVE_API_KEY")
     found = doctor()
 
-    assert {"key": "fail", "authentication": "skip"} == outcomes(found)
+    assert {"key": "fail", "authentication": "skip", "workspace": "skip"} == outcomes(found)
     assert "FETCH_HIVE_API_KEY" in found["key"].mend
 
 
@@ -220,7 +225,7 @@ def test_a_base_url_without_its_version(service: Service) -> None:
     service.catalog = (404, b"")
     found = doctor("--base-url", service.url.removesuffix("/v1"))
 
-    assert {"base url": "warn", "service": "fail", "authentication": "skip"} == outcomes(found)
+    assert {"base url": "warn", "service": "fail", "authentication": "skip", "workspace": "skip"} == outcomes(found)
     assert "/error_codes answered 404" in found["service"].found
 
 
@@ -236,9 +241,12 @@ def test_the_default_address(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "https://api.fetchhive.com/v1, from the default" == found["base url"].found
     assert "api.fetchhive.com is not known: no network" == found["dns"].found
     assert "Check the network, the proxy and the base URL." == found["service"].mend
-    assert {"dns": "fail", "service": "fail", "tls": "skip", "clock": "skip", "authentication": "skip"} == outcomes(
-        found
-    )
+    assert {"dns": "fail", "service": "fail"} == {
+        name: told for name, told in outcomes(found).items() if told != "skip"
+    }
+    assert ["tls", "clock", "authentication", "workspace"] == [
+        one.name for one in found.values() if one.outcome == "skip"
+    ]
 
 
 # --- proxies --------------------------------------------------------------------------------------------
@@ -329,7 +337,7 @@ def test_something_else_answers(status: int, body: bytes, told: str, service: Se
     service.headers = {"Location": "https://login.test/"}
     found = doctor()
 
-    assert {"service": "fail", "authentication": "skip"} == outcomes(found)
+    assert {"service": "fail", "authentication": "skip", "workspace": "skip"} == outcomes(found)
     assert told in found["service"].mend
 
 
@@ -366,10 +374,47 @@ def test_a_date_that_cannot_be_read(date: str, service: Service) -> None:
 def test_authentication(status: int, outcome: str, told: str, service: Service) -> None:
     """A key that is refused is a failure; an answer that says nothing of the key is a warning."""
     service.lookup = (status, b"no JSON")
-    found = doctor()["authentication"]
+    checked = doctor()
+    found = checked["authentication"]
 
     assert outcome == found.outcome
     assert told in found.found or "cannot be read" in found.found
+    assert "skip" == checked["workspace"].outcome
+
+
+@pytest.mark.parametrize(
+    ("status", "outcome", "told"),
+    [
+        (200, "ok", f"{WORKSPACE}, from FETCH_HIVE_WORKSPACE_ID"),
+        (404, "warn", "there is none of FETCH_HIVE_WORKSPACE_ID for this key"),
+        (403, "warn", "403 Forbidden"),
+    ],
+)
+def test_the_workspace(status: int, outcome: str, told: str, service: Service) -> None:
+    """A workspace that is set is asked for its agents; one that the key does not reach is a warning."""
+    service.agents = (status, service.agents[1])
+    found = doctor()["workspace"]
+
+    assert outcome == found.outcome
+    assert told in found.found
+
+
+def test_a_workspace_that_is_blank(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A workspace that no client would take is a failure of its own, and not the base URL's."""
+    monkeypatch.setenv("FETCH_HIVE_WORKSPACE_ID", " ")
+    found = doctor()
+
+    assert {"workspace": "fail"} == outcomes(found)
+    assert "from FETCH_HIVE_WORKSPACE_ID: workspace_id: " in found["workspace"].found
+
+
+def test_without_a_workspace(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no workspace is set nothing is wrong, and it is said that runs need none."""
+    monkeypatch.delenv("FETCH_HIVE_WORKSPACE_ID")
+    found = doctor()
+
+    assert {"workspace": "skip"} == outcomes(found)
+    assert "runs do not need it" in found["workspace"].found
 
 
 # --- TLS ------------------------------------------------------------------------------------------------

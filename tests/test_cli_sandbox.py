@@ -88,6 +88,7 @@ def test_ready_as_json() -> None:
 
     def visit(ready: dict[str, Any], lines: Iterator[str]) -> None:
         assert ("ready", "fhk_sandbox") == (ready["event"], ready["api_key"])
+        assert Sandbox.workspace_id == ready["workspace_id"]
         assert ready["base_url"] == f"{ready['dashboard_url']}v1"
         assert "No model runs in it." == ready["note"]
 
@@ -221,6 +222,35 @@ def test_a_configuration_file_that_is_wrong(tmp_path: pathlib.Path) -> None:
     ended = run("sandbox", "--config", str(config))
     assert (3, "") == (ended.exit_code, ended.out)
     assert "colour" in ended.err
+
+
+def test_the_examples_of_the_documentation(tmp_path: pathlib.Path) -> None:
+    """With --examples the documented deployments and agents are there, under the documented webhook secret."""
+
+    def visit(ready: dict[str, Any], lines: Iterator[str]) -> None:
+        with client_of(ready) as client:
+            assert "billing" == client.invoke_prompt(deployment="support-classifier", variant="default").response
+            refund = client.invoke_agent(agent="REFUNDS_AGENT_UUID", message="Refund the last invoice.")
+            assert refund.awaiting_approval
+            research = client.invoke_agent(
+                agent="RESEARCH_AGENT_UUID", message="Start it.", async_options={"allow_background": True}
+            )
+            assert 1 == len(research.pending_delegations)
+            triggered = client.triggers.workflow(
+                "research-brief",
+                "default",
+                webhook_secret="whsec_of_the_examples",
+                callback_url="https://example.com/callback",
+            )
+            assert "running" == triggered.run_status
+
+    assert 0 == served("--examples", visit=visit)
+
+    config = tmp_path / "sandbox.toml"
+    config.write_text("")
+    ended = run("sandbox", "--examples", "--config", str(config))
+    assert (2, "") == (ended.exit_code, ended.out)
+    assert "it does not go with --config." in ended.err
 
 
 # --- what it tells --------------------------------------------------------------------------------------

@@ -1,7 +1,8 @@
 """The documentation is true: every Python block runs, and what stands below it is what it prints or raises.
 
 In docs/*.md and README.md each ```python block is run, in an empty folder, with the environment set as for a real
-service; it is a sandbox with the replies of `docs_sandbox` below. What the runner has to know stands before a block:
+service; it is what `fetch-hive sandbox --examples` starts, with one key. What the runner has to know stands before a
+block:
 
     <!-- continues -->      it goes on where the block before it ended, with that one's names
     <!-- raises NAME -->    it ends with the error of this class
@@ -39,14 +40,15 @@ import pytest
 
 import fetch_hive_sdk.sandbox
 from fetch_hive_sdk import AsyncFetchHive, CallbackVerifier, FetchHive, compat, errors, resources
+from fetch_hive_sdk.cli.sandbox import EXAMPLES
 from fetch_hive_sdk.error_codes import ERROR_CODES
 from fetch_hive_sdk.resources.base import SyncResource
-from fetch_hive_sdk.sandbox import Answer, Sandbox
+from fetch_hive_sdk.sandbox import Sandbox
 from fetch_hive_sdk.sandbox.faults import fault_of
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
-SECRET = "whsec_of_the_docs"
+SECRET = "whsec_of_the_examples"
 
 
 # --- reading the pages ----------------------------------------------------------------------------------
@@ -154,33 +156,8 @@ def service(served: tuple[Sandbox, dict[str, str]]) -> dict[str, str]:
 
 
 def docs_sandbox() -> Sandbox:
-    """The replies that the outputs in the documentation show."""
-    sandbox = Sandbox(api_key="fhk_of_the_docs")
-    sandbox.prompt("support-classifier", reply="billing")
-    sandbox.workflow(
-        "research-brief", reply=lambda inputs: f"A brief on {inputs.get('topic', 'nothing')}.", secret=SECRET
-    )
-    sandbox.agent(
-        "AGENT_UUID",
-        reply=Answer(
-            "The account renews in 30 days.",
-            tool_calls=[
-                {
-                    "tool_name": "crm_lookup",
-                    "tool_input": {"customer_id": "cus_123"},
-                    "observation": {"open_tickets": 2},
-                }
-            ],
-        ),
-        secret=SECRET,
-    )
-    refund = {"tool_name": "refund", "tool_input": {"amount": 20}, "needs_approval": True}
-    sandbox.agent("REFUNDS_AGENT_UUID", reply=Answer("The invoice is refunded.", tool_calls=[refund]))
-    research = {"deployment": "long-research", "inputs": {"topic": "AI infrastructure trends"}}
-    sandbox.workflow("long-research", reply=Answer("A long report.", duration=600))
-    sandbox.agent("RESEARCH_AGENT_UUID", reply=Answer("I have started it.", background=[research]))
-    sandbox.hive_agent("HIVE_AGENT_UUID", reply="Three suppliers fit.")
-    return sandbox
+    """What `fetch-hive sandbox --examples` starts; the outputs in the documentation are its replies."""
+    return Sandbox.from_config(EXAMPLES, api_key="fhk_of_the_docs")
 
 
 @dataclass(frozen=True)
@@ -385,6 +362,7 @@ def test_documented_handlers(
 MISTAKES = {
     "No API key": "ConfigurationError",
     "A wrong key": "AuthenticationError",
+    "A result given to json.dumps": "TypeError",
     "Nested metadata": "InvalidRequestError",
     "NaN in the inputs": "InvalidRequestError",
     "An empty deployment": "InvalidRequestError",

@@ -83,7 +83,7 @@ def api_key_from(option: str | None) -> str:
     raise ConfigurationError(
         "No API key: FETCH_HIVE_API_KEY is not set.",
         hint="Create a key in the dashboard under API Keys and export it. To work without one, run "
-        "`fetch-hive sandbox` and copy the two lines it prints.",
+        "`fetch-hive sandbox` and copy the lines it prints.",
     )
 
 

@@ -28,6 +28,7 @@ from ..errors import (
     UnexpectedResponseError,
 )
 from ..http import SyncPool, tls_context
+from ..resources.agents import Agents
 from ..resources.requests import Requests
 from ..results import read_object
 from ..retries import RetryPolicy
@@ -43,6 +44,8 @@ Outcome = Literal["ok", "warn", "fail", "skip"]
 SECONDS_TO_ANSWER = 10.0
 SECONDS_OFF = 60.0
 DAYS_LEFT = 14
+# Stands in for that of the environment, which has a check of its own.
+_ANY_WORKSPACE = "any"
 
 _CERTIFICATE_ADVICE = (
     ("expired", "The certificate has expired. If it should not have: set this machine's clock."),
@@ -87,25 +90,30 @@ def examine(api_key: str | None, base_url: str | None) -> Iterator[Check]:
     settings, check = _address(key or "fhk_none", base_url)
     yield check
     if settings is None:
-        yield from _skipped("proxy", "dns", "service", "tls", "clock", "authentication")
+        yield from _skipped("proxy", "dns", "service", "tls", "clock", "authentication", "workspace")
         return
     url = httpx.URL(settings.base_url)
     proxy, check = _proxy(url)
     yield check
     yield _dns(url, by_proxy=bool(proxy))
     if check.outcome == "fail":
-        yield from _skipped("service", "tls", "clock", "authentication")
+        yield from _skipped("service", "tls", "clock", "authentication", "workspace")
         return
     response, checks = _service(settings)
     yield from checks
     if response is None:
-        yield from _skipped("clock", "authentication")
+        yield from _skipped("clock", "authentication", "workspace")
         return
     yield _clock(response)
     if key is None or checks[0].outcome == "fail":  # what is not Fetch Hive cannot tell whether the key is good
-        yield from _skipped("authentication")
+        yield from _skipped("authentication", "workspace")
+        return
+    check = _authentication(settings)
+    yield check
+    if check.outcome == "ok":
+        yield _workspace(settings)
     else:
-        yield _authentication(settings)
+        yield from _skipped("workspace")
 
 
 def _skipped(*names: str) -> Iterator[Check]:
@@ -133,7 +141,7 @@ def _key(option: str | None) -> tuple[str | None, Check]:
         return None, Check("key", "fail", "there is none: FETCH_HIVE_API_KEY is not set", mend)
     key = value.strip()
     try:
-        Settings.resolve(api_key=key, base_url=DEFAULT_BASE_URL)
+        Settings.resolve(api_key=key, base_url=DEFAULT_BASE_URL, workspace_id=_ANY_WORKSPACE)
     except ConfigurationError as error:
         return None, Check("key", "fail", f"from {source}: {error.message}", error.hint)
     found = f"from {source}, {len(key)} characters{f', ending in {key[-4:]}' if len(key) >= 16 else ''}"
@@ -152,6 +160,7 @@ def _address(key: str, option: str | None) -> tuple[Settings | None, Check]:
         settings = Settings.resolve(
             api_key=key,
             base_url=option,
+            workspace_id=_ANY_WORKSPACE,
             timeout=SECONDS_TO_ANSWER,
             retry_policy=RetryPolicy(max_retries=0),
         )
@@ -298,3 +307,22 @@ def _authentication(settings: Settings) -> Check:
     except FetchHiveError as error:
         return Check("authentication", "warn", one_line(error.message), error.hint)
     return Check("authentication", "ok", "the key is accepted")
+
+
+def _workspace(settings: Settings) -> Check:
+    """List the agents of the workspace: one that the key does not belong to is not found. Nothing is changed."""
+    workspace_id = os.environ.get("FETCH_HIVE_WORKSPACE_ID")
+    if not workspace_id:
+        return Check("workspace", "skip", "FETCH_HIVE_WORKSPACE_ID is not set; runs do not need it")
+    try:
+        settings = settings.changed(workspace_id=workspace_id)
+        with closing(SyncPool(None)) as pool:
+            Agents(settings, pool).list()
+    except ConfigurationError as error:
+        return Check("workspace", "fail", f"from FETCH_HIVE_WORKSPACE_ID: {one_line(error.message)}", error.hint)
+    except NotFoundError:
+        mend = "Set FETCH_HIVE_WORKSPACE_ID to the id of the workspace that the key belongs to."
+        return Check("workspace", "warn", "there is none of FETCH_HIVE_WORKSPACE_ID for this key", mend)
+    except FetchHiveError as error:
+        return Check("workspace", "warn", one_line(error.message), error.hint)
+    return Check("workspace", "ok", f"{settings.workspace_id}, from FETCH_HIVE_WORKSPACE_ID")

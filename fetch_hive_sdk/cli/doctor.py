@@ -22,8 +22,8 @@ _COLORS = {"ok": "green", "warn": "yellow", "fail": "red", "skip": "bright_black
 def doctor(api_key: ApiKey = None, base_url: BaseUrl = None, as_json: Json = False) -> None:
     """Find out what is wrong, and how to mend it.
 
-    Checked are the key, the address, the network, TLS, the clock and the versions. Nothing is run and nothing is
-    billed. The key is never shown, at most its last four characters. The exit code is 1 if a check failed.
+    Checked are the key, the address, the network, TLS, the clock, the workspace and the versions. Nothing is run and
+    nothing is billed. The key is never shown, at most its last four characters. The exit code is 1 if a check failed.
     """
     from .checks import examine
 

@@ -63,7 +63,7 @@ def explain(error: Exception) -> list[str]:
 
     if not isinstance(error, FetchHiveError):  # an extra that is not installed
         return [f"Error: {error}"]
-    hint = _WAITED if isinstance(error, WaitTimeoutError) else error.hint
+    hint = _WAITED if isinstance(error, WaitTimeoutError) and "It goes on" in error.hint else error.hint
     message, hint = (_ARGUMENT.sub(lambda match: _AS_OPTIONS[match[1]], text) for text in (error.message, hint))
     known = f" ({error.request_id})" if error.request_id and error.request_id not in message else ""
     return [f"Error: {message}{known}", *([hint] if hint else [])]

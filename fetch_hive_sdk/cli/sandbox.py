@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Plan", "sandbox"]
 
 NO_MODEL = "No model runs in it."
+EXAMPLES = Path(__file__).parent.parent / "sandbox" / "examples.toml"
 
 
 class Plan(str, Enum):
@@ -48,6 +49,9 @@ def sandbox(
             "--config", metavar="FILE", exists=True, dir_okay=False, help="Deployments and settings, as TOML."
         ),
     ] = None,
+    examples: Annotated[
+        bool, typer.Option("--examples", help="The deployments of the documentation's examples. Not with --config.")
+    ] = False,
     plan: Annotated[Plan | None, typer.Option("--plan", help="Whose limit of workflows at once holds.")] = None,
     api_key: Annotated[
         str | None,
@@ -77,9 +81,13 @@ def sandbox(
     """Run Fetch Hive on this machine, until Ctrl-C.
 
     The service's HTTP contract with streams and signed callbacks, and a run log in the browser. No model runs in
-    it: replies are those of --config, or an echo. Ctrl-C or SIGTERM ends it, with exit code 0.
+    it: replies are those of --config or --examples, or an echo. Ctrl-C or SIGTERM ends it, with exit code 0.
     """
     check_filled(api_key, "--api-key")
+    if examples:
+        if config is not None:
+            raise typer.BadParameter("it does not go with --config.", param_hint="--examples")
+        config = EXAMPLES
     given = {
         "db": db,
         "plan": plan and plan.value,
