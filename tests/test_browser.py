@@ -414,7 +414,7 @@ def test_search_a_knowledge_base(server: SandboxServer, open_page: Open) -> None
     page.get_by_role("button", name="Search").click()
     passages = page.get_by_role("list", name="Passages, best first").get_by_role("listitem")
     expect(passages).to_have_count(1)
-    expect(passages).to_contain_text("1.000 Shipping A parcel takes four days.")
+    expect(passages).to_contain_text("0.333 Shipping A parcel takes four days.")
     passages.get_by_role("link", name="Shipping").click()
     expect(page.locator("article:target")).to_contain_text("Text, 25 characters")
 
