@@ -585,11 +585,13 @@ def server() -> Iterator[ReplyServer]:
 @pytest.fixture(params=["transport", "server"])
 def client_of(
     request: pytest.FixtureRequest, server: ReplyServer, flavor: str, make_client: Callable[..., Any]
-) -> Callable[[Reply], Any]:
+) -> Callable[[Reply, str], Any]:
     """A client of the SDK, of the test's flavor, that gets one reply through one of the two doors."""
 
-    def client(reply: Reply) -> Any:
-        options: dict[str, Any] = {"max_retries": 0, "timeout": 0.2, "idle_timeout": 0.2}
+    def client(reply: Reply, fault: str) -> Any:
+        # Short only where it is waited for: a busy machine takes its time for a connection.
+        timeout = 0.2 if "delay=inf" in fault else 10
+        options = {"max_retries": 0, "timeout": timeout, "idle_timeout": 0.5 if "silence=inf" in fault else timeout}
         if request.param == "server":
             server.answer_with(reply)
             return make_client(base_url=server.base_url, **options)
@@ -645,10 +647,12 @@ ERRORS = [
         ("body=[1]", UnexpectedResponseError),
     ],
 )
-async def test_errors_of_a_prompt(client_of: Callable[[Reply], Any], fault: str, error: type[FetchHiveError]) -> None:
+async def test_errors_of_a_prompt(
+    client_of: Callable[[Reply, str], Any], fault: str, error: type[FetchHiveError]
+) -> None:
     """A prompt that meets a fault fails with the one error that tells of it, through both doors alike."""
     reply = Reply(status=200, headers=JSON, body=b'{"request_id":"req_1","response":"Hello you"}')
-    async with client_of(reply_with(fault_of(fault), reply)) as client:
+    async with client_of(reply_with(fault_of(fault), reply), fault) as client:
         with pytest.raises(error) as caught:
             await client.invoke_prompt(deployment="d", variant="v")
     assert error.__name__ == type(caught.value).__name__
@@ -671,11 +675,11 @@ async def test_errors_of_a_prompt(client_of: Callable[[Reply], Any], fault: str,
     ],
 )
 async def test_errors_of_a_stream(
-    client_of: Callable[[Reply], Any], fault: str, error: type[FetchHiveError], text: str | None
+    client_of: Callable[[Reply, str], Any], fault: str, error: type[FetchHiveError], text: str | None
 ) -> None:
     """A stream that meets a fault fails with the one error that tells of it, and has what came until then."""
     reply = Reply(status=200, headers=STREAM, body=EVENTS)
-    async with client_of(reply_with(fault_of(fault), reply)) as client:
+    async with client_of(reply_with(fault_of(fault), reply), fault) as client:
         with pytest.raises(error) as caught:
             await client.invoke_prompt_stream(deployment="d", variant="v").final()
     assert error.__name__ == type(caught.value).__name__
@@ -684,19 +688,19 @@ async def test_errors_of_a_stream(
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("fault", ["split=1", "crlf", "comments", "no_space", "split=3, crlf, comments, no_space"])
-async def test_spellings_of_a_stream_that_are_allowed(client_of: Callable[[Reply], Any], fault: str) -> None:
+async def test_spellings_of_a_stream_that_are_allowed(client_of: Callable[[Reply, str], Any], fault: str) -> None:
     """However a stream is spelled and split, the answer is the same."""
     reply = Reply(status=200, headers=STREAM, body=EVENTS)
-    async with client_of(reply_with(fault_of(fault), reply)) as client:
+    async with client_of(reply_with(fault_of(fault), reply), fault) as client:
         result = await client.invoke_prompt_stream(deployment="d", variant="v").final()
     assert ("req_1", "Hello you") == (result.request_id, result.response)
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("fault", ["delay=0.001", "silence=0.001", "split=1"])
-async def test_damage_that_does_no_harm(client_of: Callable[[Reply], Any], fault: str) -> None:
+async def test_damage_that_does_no_harm(client_of: Callable[[Reply, str], Any], fault: str) -> None:
     """A reply that is a little late, or comes in pieces, is the same reply."""
     reply = Reply(status=200, headers=JSON, body=b'{"request_id":"req_1","response":"Hello you"}')
-    async with client_of(reply_with(fault_of(fault), reply)) as client:
+    async with client_of(reply_with(fault_of(fault), reply), fault) as client:
         result = await client.invoke_prompt(deployment="d", variant="v")
     assert "Hello you" == result.response
