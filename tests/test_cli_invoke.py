@@ -347,19 +347,24 @@ def test_a_run_is_looked_up(service: Sandbox) -> None:
     assert request_id == json.loads(cli_runner.run("runs", "get", request_id, "--json").out)["request_id"]
 
 
-def test_a_run_is_waited_for(service: Sandbox) -> None:
+def test_a_run_is_waited_for(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """With --wait a run that has ended is shown at once; one that goes on ends with exit code 5 and what to do."""
-    service.workflow("asks", human_in_the_loop=True, reply=lambda inputs, choice: "Asked.")
-    invoke("workflow", "asks", "--variant", "default", "--callback-url", "https://example.com/callback")
-    request_id = only_run(service).request_id
-    early = cli_runner.run("runs", "get", request_id, "--wait", "0")
-    service.choose(request_id, "approve")
+    sandbox.workflow("asks", human_in_the_loop=True, reply=lambda inputs, choice: "Asked.")
+    with sandbox.client() as client:  # without a server the run has paused when the call returns
+        url = "https://example.com/callback"
+        request_id = client.invoke_workflow(deployment="asks", variant="default", callback_url=url).request_id
+    with sandbox.serve() as server:
+        monkeypatch.setenv("FETCH_HIVE_BASE_URL", server.base_url)
+        monkeypatch.setenv("FETCH_HIVE_API_KEY", server.api_key)
+        early = cli_runner.run("runs", "get", request_id, "--wait", "0")
+        sandbox.choose(request_id, "approve")
+        server.wait_for_callbacks()
 
-    assert (5, "") == (early.exit_code, early.out)
-    assert "the run had not ended after 0 s; its status is 'paused'." in early.err
-    assert "It waits for somebody's decision" in early.err
-    assert "completed" in cli_runner.run("runs", "get", request_id, "--wait", "60").out
-    assert 2 == cli_runner.run("runs", "get", request_id, "--wait", "-1").exit_code
+        assert (5, "") == (early.exit_code, early.out)
+        assert "the run had not ended after 0 s; its status is 'paused'." in early.err
+        assert "It waits for somebody's decision" in early.err
+        assert "completed" in cli_runner.run("runs", "get", request_id, "--wait", "60").out
+        assert 2 == cli_runner.run("runs", "get", request_id, "--wait", "-1").exit_code
 
 
 LOOKED_UP: dict[str, Any] = {
