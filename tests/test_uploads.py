@@ -302,7 +302,6 @@ def refused_files() -> Iterator[Any]:
                 "no/such/file",
                 f"file: {str(pathlib.Path.cwd() / 'no/such/file')!r} cannot be read: No such file or directory.",
             ),
-            ("null\0byte", "file: it cannot be read: embedded null byte."),
             (os.devnull, "file: it is a pipe or a device."),
             (Stream(None), "file: its read() gives None."),
             (Stream(b"x", "y"), "file: its read() gives a str."),
@@ -316,6 +315,7 @@ def test_files_that_cannot_be_sent(tmp_path: pathlib.Path) -> None:
     """What is no file of bytes, is closed, is not there or fails under way is refused, and the message says why."""
     for file, message in refused_files():
         assert message == refusal(file).message
+    assert "embedded null" in refusal("null\0byte").message  # in words that differ between versions of Python
     assert f"file: {str(tmp_path)!r} cannot be read: Is a directory." == refusal(tmp_path).message
 
 
