@@ -136,13 +136,9 @@ def number(
     if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
         raise refused(field_name, f"{article(value)} is not allowed", f"Pass {'an int' if whole else 'a number'}.")
     if not (math.isfinite(value) and least <= value <= most):
-        if math.inf in (-least, most):
-            raise refused(
-                field_name,
-                f"{value!r} is not allowed",
-                f"Pass a number from {least:g}." if least > -math.inf else "Pass a finite number.",
-            )
-        raise refused(field_name, f"{value!r} is not allowed", f"Pass a number from {least:g} to {most:g}.")
+        up_to = "" if most == math.inf else f" to {most:g}"
+        hint = "Pass a finite number." if least == -math.inf else f"Pass a number from {least:g}{up_to}."
+        raise refused(field_name, f"{value!r} is not allowed", hint)
     return value
 
 
