@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from .version import VERSION as __version__
 
 if TYPE_CHECKING:
+    from .answers import *
     from .callbacks import *
     from .client import *
     from .compat import *
@@ -64,18 +65,20 @@ __all__ = [
 # The lighter ones first: a name is looked up in this order when it is first used, so that the import itself
 # costs nothing and a web handler that only verifies callbacks loads no client.
 _MODULES = (
-    *("errors", "retries", "results", "events", "callbacks", "operations", "streams", "client", "compat"),
+    *("errors", "retries", "answers", "results", "events", "callbacks", "operations", "streams", "client", "compat"),
     *(f"resources.{noun}" for noun in ("agents", "approvals", "assets", "base", "chats", "error_codes")),
     *(f"resources.{noun}" for noun in ("knowledge_bases", "models", "requests", "search_services", "triggers")),
     "resources.workflow_runs",
 )
+# A client is made without the results, which load while the first answer is awaited.
+_HOME = {"AsyncFetchHive": "client", "FetchHive": "client"}
 
 
 def __getattr__(name: str) -> Any:
     if name in _MODULES or name == "resources":
         return importlib.import_module(f".{name}", __name__)
     if name in __all__:
-        for module_name in _MODULES:
+        for module_name in (_HOME[name],) if name in _HOME else _MODULES:
             module = importlib.import_module(f".{module_name}", __name__)
             if name in module.__all__:
                 globals()[name] = value = getattr(module, name)

@@ -79,7 +79,7 @@ def text(field_name: str, value: object) -> str:
     """A text."""
     if not isinstance(value, str):
         raise refused(field_name, f"{article(value)} is not allowed", "Pass a str.")
-    return cast("str", plain(value, field_name))
+    return value if type(value) is str and value.isascii() else cast("str", plain(value, field_name))
 
 
 def optional_text(field_name: str, value: object) -> str | None:

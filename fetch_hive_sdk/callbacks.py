@@ -15,8 +15,9 @@ from typing import Any, Union, cast
 
 from pydantic import Field, SecretBytes, SecretStr
 
+from .answers import as_text, keep, read_json
 from .errors import CallbackVerificationError, ConfigurationError
-from .results import AgentDelegation, Result, as_text, make_tolerantly, read_json
+from .results import AgentDelegation, Result, make_tolerantly
 
 __all__ = [
     "SIGNATURE_HEADER",
@@ -41,6 +42,7 @@ Headers = Union[Mapping[Any, Any], Iterable[tuple[Any, Any]]]
 
 _HEX_LENGTH = 64
 _BASE64_LENGTH = 43  # without padding
+_NAME_LENGTHS = (len(SIGNATURE_HEADER), len(f"HTTP_{SIGNATURE_HEADER}"))  # the second in a WSGI environ
 _TO_STANDARD_BASE64 = bytes.maketrans(b"-_", b"+/")
 
 
@@ -191,21 +193,27 @@ class CallbackVerifier:
             CallbackVerificationError: The signature is missing, malformed or wrong. Answer with status 400.
             TypeError: `body` is a dict: the framework has parsed it, and the signed bytes are lost.
         """
-        raw = _raw_body(body)
+        self._verify(_raw_body(body), headers)
+
+    def _verify(self, body: bytes, headers: Headers) -> None:
         signature = _signature_from(headers)
         value = signature[7:] if signature[:7].lower() == b"sha256=" else signature
-        as_hex, as_base64 = value.lower(), value.rstrip(b"=").translate(_TO_STANDARD_BASE64)
-        if len(as_hex) != _HEX_LENGTH and len(as_base64) != _BASE64_LENGTH:
+        # The length, which is no secret, tells how the MAC is written down.
+        unpadded = value.rstrip(b"=")
+        if len(unpadded) == _BASE64_LENGTH:
+            given, written = unpadded.translate(_TO_STANDARD_BASE64), _in_base64
+        elif len(value) == _HEX_LENGTH:
+            given, written = value.lower(), _in_hex
+        else:
             raise CallbackVerificationError(
                 f"The header {SIGNATURE_HEADER} does not hold an HMAC with SHA-256.",
                 hint="Expected are 64 hex digits or the same MAC in base64. Do not trust the request.",
                 reason="malformed_signature",
             )
         matches = False
-        for digest in self._digests(raw):
-            # Every form is compared for every secret, so that the time tells nothing.
-            matches |= hmac.compare_digest(as_hex, digest.hex().encode())
-            matches |= hmac.compare_digest(as_base64, base64.b64encode(digest).rstrip(b"="))
+        for digest in self._digests(body):
+            # It is compared with every secret's, so that the time tells nothing.
+            matches |= hmac.compare_digest(given, written(digest))
         if not matches:
             raise CallbackVerificationError(
                 "The callback's signature is wrong.",
@@ -230,8 +238,9 @@ class CallbackVerifier:
             CallbackVerificationError: As for `verify`, or the signed body is not a JSON object.
             TypeError: As for `verify`.
         """
-        self.verify(body, headers)
-        return _read_event(_raw_body(body))
+        raw = _raw_body(body)
+        self._verify(raw, headers)
+        return _read_event(raw)
 
     def _digests(self, body: bytes) -> list[bytes]:
         digests: list[bytes] = []
@@ -276,6 +285,14 @@ def _bad_secret(problem: str) -> ConfigurationError:
     )
 
 
+def _in_hex(digest: bytes) -> bytes:
+    return digest.hex().encode()
+
+
+def _in_base64(digest: bytes) -> bytes:
+    return base64.b64encode(digest).rstrip(b"=")
+
+
 def _raw_body(body: object) -> bytes:
     if isinstance(body, bytes):
         return body
@@ -295,10 +312,15 @@ def _raw_body(body: object) -> bytes:
     raise _unreadable_request(f"body is of type {type(body).__name__}", "Pass the raw bytes of the request's body.")
 
 
-def _signature_from(headers: object) -> bytes:
+def _signature_from(headers: Any) -> bytes:
     """The signature header's value, from whatever a framework calls headers."""
     try:
-        found = {value for name, value in _pairs(headers) if _is_signature_header(name)}
+        found = {
+            one if isinstance(one, bytes) else str(one).encode("utf-8", "surrogatepass")
+            for name, value in (headers.items() if hasattr(headers, "items") else headers)
+            if _is_signature_header(name)
+            for one in (cast("Iterable[Any]", value) if isinstance(value, (list, tuple)) else (value,))
+        }
     except Exception as error:  # whatever a strange object raises, a handler has to answer 400 and not 500
         problem = f"headers of type {type(headers).__name__} cannot be read"
         raise _unreadable_request(problem, "Pass the request's headers.") from error
@@ -318,13 +340,9 @@ def _signature_from(headers: object) -> bytes:
     return value
 
 
-def _pairs(headers: Any) -> Iterable[tuple[Any, bytes]]:
-    for name, value in headers.items() if hasattr(headers, "items") else headers:
-        for one in cast("Iterable[Any]", value) if isinstance(value, (list, tuple)) else (value,):
-            yield name, one if isinstance(one, bytes) else str(one).encode("utf-8", "surrogatepass")
-
-
 def _is_signature_header(name: Any) -> bool:
+    if isinstance(name, (str, bytes)) and len(name) not in _NAME_LENGTHS:
+        return False
     text = name.decode("latin-1") if isinstance(name, bytes) else str(name)
     return text.lower().replace("_", "-").removeprefix("http-") == "x-fetch-hive-signature"
 
@@ -350,7 +368,7 @@ def _read_event(body: bytes) -> CallbackEvent:
     subject, outcome = _subject_and_outcome(fields)
     cls = AgentDelegationEvent if subject == "agent.delegation" else _CLASSES.get((subject, outcome), CallbackEvent)
     event = cast("CallbackEvent", make_tolerantly(cls.model_validate, fields))
-    event._keep(body)  # pyright: ignore[reportPrivateUsage]
+    keep(event, "_json", body)
     return event
 
 

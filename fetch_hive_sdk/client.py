@@ -13,8 +13,8 @@ from typing_extensions import Self
 from . import compat, operations, resources
 from .drivers import drive, drive_async
 from .exchange import run
-from .http import AsyncPool, SyncPool
-from .jsonable import article
+from .http import AsyncPool, SyncPool, async_pool, sync_way
+from .http_clients import AsyncHTTPClient, HTTPClient
 from .logs import setup_from_environment
 from .operations import (
     AgentAsyncOptions,
@@ -27,11 +27,9 @@ from .operations import (
     Operation,
     ToolApproval,
 )
-from .results import AgentReply, HiveAgentRun, PromptResult, WorkflowRun
 from .retries import DEFAULT_MAX_RETRIES, RetryPolicy
 from .settings import DEFAULT_BASE_URL as DEFAULT_BASE_URL  # noqa: PLC0414 - 0.4.1 had it here
-from .settings import DEFAULT_IDLE_TIMEOUT, DEFAULT_TIMEOUT, Settings
-from .streams import AsyncStream, Stream
+from .settings import DEFAULT_IDLE_TIMEOUT, DEFAULT_MAX_EVENT_SIZE, DEFAULT_TIMEOUT, Settings
 
 if TYPE_CHECKING:
     from .resources.agents import Agents, AsyncAgents
@@ -46,6 +44,8 @@ if TYPE_CHECKING:
     from .resources.search_services import AsyncSearchServices, SearchServices
     from .resources.triggers import AsyncTriggers, Triggers
     from .resources.workflow_runs import AsyncWorkflowRuns, WorkflowRuns
+    from .results import AgentReply, HiveAgentRun, PromptResult, WorkflowRun
+    from .streams import AsyncStream, Stream
 
 __all__ = ["AsyncFetchHive", "FetchHive"]
 
@@ -85,13 +85,6 @@ class _Client(Generic[PoolT]):
         return cls.__new__(cls)._start(settings, pool(None))
 
 
-def _wrong_http_client(http_client: object, expected: str) -> str:
-    return (
-        f"http_client: {article(http_client)} of {type(http_client).__module__} is not allowed here. "
-        f"Pass an {expected}; the other client class takes the other kind."
-    )
-
-
 class FetchHive(compat.OldMethods, _Client[SyncPool]):
     """The client of Fetch Hive for code that blocks. Threads may share it; make one and keep it.
 
@@ -113,16 +106,18 @@ class FetchHive(compat.OldMethods, _Client[SyncPool]):
             provably did not run: the connection could not be made, 429 other than the daily cap, 503
             with `Retry-After`.
         idle_timeout: Seconds a stream may stay without an event, default 60. Comments do not count.
+        max_event_size: The most bytes one event of a stream may have, default 16 MiB. A larger one raises
+            `StreamInterruptedError`, so that a stream cannot fill the memory.
         retry_policy: The whole of the rules for repeating. Its own `max_retries` counts, unless another
             number than the default is passed beside it.
         default_headers: Headers sent with every request.
         default_metadata: Metadata merged under each call's own.
-        http_client: Your own `httpx.Client`, for proxies, certificates, hooks or another transport. It is
-            used as it is and never closed for you.
+        http_client: Your own `httpx.Client`, for proxies, certificates, hooks or another transport; or an
+            `httpx2.Client`, or a transport of httpx. It is used as it is and never closed for you.
 
     Raises:
         ConfigurationError: A setting is missing or wrong (it is a `ValueError`).
-        TypeError: `http_client` is no `httpx.Client`.
+        TypeError: `http_client` is none of these.
     """
 
     def __init__(
@@ -134,13 +129,13 @@ class FetchHive(compat.OldMethods, _Client[SyncPool]):
         workspace_id: str | UUID | None = None,
         max_retries: int = DEFAULT_MAX_RETRIES,
         idle_timeout: float = DEFAULT_IDLE_TIMEOUT,
+        max_event_size: int = DEFAULT_MAX_EVENT_SIZE,
         retry_policy: RetryPolicy | None = None,
         default_headers: Mapping[str, str] | None = None,
         default_metadata: Metadata | None = None,
-        http_client: httpx.Client | None = None,
+        http_client: HTTPClient | None = None,
     ) -> None:
-        if http_client is not None and not isinstance(http_client, httpx.Client):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise TypeError(_wrong_http_client(http_client, "httpx.Client"))
+        pool = SyncPool(sync_way(http_client))
         settings = Settings.resolve(
             api_key=api_key,
             base_url=base_url,
@@ -148,11 +143,12 @@ class FetchHive(compat.OldMethods, _Client[SyncPool]):
             timeout=timeout,
             max_retries=None if retry_policy and max_retries == DEFAULT_MAX_RETRIES else max_retries,
             idle_timeout=idle_timeout,
+            max_event_size=max_event_size,
             retry_policy=retry_policy,
             default_headers=default_headers,
             default_metadata=default_metadata,
         )
-        self._start(settings, SyncPool(http_client))
+        self._start(settings, pool)
 
     def with_options(
         self,
@@ -161,6 +157,7 @@ class FetchHive(compat.OldMethods, _Client[SyncPool]):
         timeout: float | httpx.Timeout | None = None,
         max_retries: int | None = None,
         idle_timeout: float | None = None,
+        max_event_size: int | None = None,
         retry_policy: RetryPolicy | None = None,
         default_headers: Mapping[str, str] | None = None,
         default_metadata: Metadata | None = None,
@@ -178,6 +175,7 @@ class FetchHive(compat.OldMethods, _Client[SyncPool]):
             timeout=timeout,
             max_retries=max_retries,
             idle_timeout=idle_timeout,
+            max_event_size=max_event_size,
             retry_policy=retry_policy,
             default_headers=default_headers,
             default_metadata=default_metadata,
@@ -561,6 +559,8 @@ class FetchHive(compat.OldMethods, _Client[SyncPool]):
         return drive(run(operation, self._settings), self._pool)
 
     def _stream(self, operation: Operation[ResultT]) -> Stream[ResultT]:
+        from .streams import Stream  # loaded with the first stream
+
         return Stream(operation, self._settings, self._pool)
 
 
@@ -571,11 +571,13 @@ class AsyncFetchHive(_Client[AsyncPool]):
             result = await client.invoke_prompt(deployment="greeter", variant="default", inputs={"name": "Ann"})
             print(result.response)
 
-    The arguments are those of `FetchHive`; `http_client` is an `httpx.AsyncClient` here.
+    The arguments are those of `FetchHive`; `http_client` is an `httpx.AsyncClient` or `httpx2.AsyncClient` here, or an
+    async transport of httpx, or `"aiohttp"`: connections of aiohttp, the fastest where many calls run at once. They
+    are the SDK's own, need `pip install 'fetch-hive-sdk[aiohttp]'`, and work on asyncio alone.
 
     Raises:
-        ConfigurationError: A setting is missing or wrong (it is a `ValueError`).
-        TypeError: `http_client` is no `httpx.AsyncClient`.
+        ConfigurationError: A setting is missing or wrong (it is a `ValueError`), or aiohttp is not installed.
+        TypeError: `http_client` is none of these.
     """
 
     def __init__(
@@ -587,13 +589,13 @@ class AsyncFetchHive(_Client[AsyncPool]):
         workspace_id: str | UUID | None = None,
         max_retries: int = DEFAULT_MAX_RETRIES,
         idle_timeout: float = DEFAULT_IDLE_TIMEOUT,
+        max_event_size: int = DEFAULT_MAX_EVENT_SIZE,
         retry_policy: RetryPolicy | None = None,
         default_headers: Mapping[str, str] | None = None,
         default_metadata: Metadata | None = None,
-        http_client: httpx.AsyncClient | None = None,
+        http_client: AsyncHTTPClient | None = None,
     ) -> None:
-        if http_client is not None and not isinstance(http_client, httpx.AsyncClient):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise TypeError(_wrong_http_client(http_client, "httpx.AsyncClient"))
+        pool = async_pool(http_client)
         settings = Settings.resolve(
             api_key=api_key,
             base_url=base_url,
@@ -601,11 +603,12 @@ class AsyncFetchHive(_Client[AsyncPool]):
             timeout=timeout,
             max_retries=None if retry_policy and max_retries == DEFAULT_MAX_RETRIES else max_retries,
             idle_timeout=idle_timeout,
+            max_event_size=max_event_size,
             retry_policy=retry_policy,
             default_headers=default_headers,
             default_metadata=default_metadata,
         )
-        self._start(settings, AsyncPool(http_client))
+        self._start(settings, pool)
 
     def with_options(
         self,
@@ -614,6 +617,7 @@ class AsyncFetchHive(_Client[AsyncPool]):
         timeout: float | httpx.Timeout | None = None,
         max_retries: int | None = None,
         idle_timeout: float | None = None,
+        max_event_size: int | None = None,
         retry_policy: RetryPolicy | None = None,
         default_headers: Mapping[str, str] | None = None,
         default_metadata: Metadata | None = None,
@@ -627,6 +631,7 @@ class AsyncFetchHive(_Client[AsyncPool]):
             timeout=timeout,
             max_retries=max_retries,
             idle_timeout=idle_timeout,
+            max_event_size=max_event_size,
             retry_policy=retry_policy,
             default_headers=default_headers,
             default_metadata=default_metadata,
@@ -900,4 +905,6 @@ class AsyncFetchHive(_Client[AsyncPool]):
         return await drive_async(run(operation, self._settings), self._pool)
 
     def _stream(self, operation: Operation[ResultT]) -> AsyncStream[ResultT]:
+        from .streams import AsyncStream  # loaded with the first stream
+
         return AsyncStream(operation, self._settings, self._pool)

@@ -16,10 +16,10 @@ import httpx
 from typing_extensions import deprecated
 
 from . import errors, operations, resources
+from .answers import read_json
 from .errors import ConfigurationError, InvalidRequestError
 from .jsonable import article, refused
 from .operations import AgentMessage, Attachment, Inputs, Metadata, Operation
-from .results import AgentReply, read_json
 from .retries import may_have_run, parse_retry_after
 from .settings import DEFAULT_IDLE_TIMEOUT
 
@@ -480,6 +480,7 @@ def _pending(reader: StreamReader[Any]) -> Iterator[JsonObject]:
 
 
 def _reader(response: httpx.Response) -> StreamReader[Any]:
+    from .results import AgentReply
     from .streams import StreamReader
 
     request = response.request

@@ -10,8 +10,8 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import httpx
@@ -32,12 +32,16 @@ class DeadlineExceeded(httpx.ReadTimeout):
 class Trace:
     """The trace of one attempt.
 
+    Args:
+        when_sent: Called once all is sent on a new connection, when nothing is left but to wait for the answer.
+
     Attributes:
         seen: Whether the transport tells anything at all; a mock or another library does not.
         sent: Whether the request has begun to be sent to the service.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, when_sent: Callable[[], None] | None = None) -> None:
+        self._when_sent = when_sent
         self.seen = False
         self.sent = False
 
@@ -52,6 +56,8 @@ class Trace:
         # A proxy's CONNECT is not the request.
         if event.endswith(".send_request_headers.started") and info["request"].method != b"CONNECT":
             self.sent = True
+        elif self.sent and self._when_sent is not None and event.endswith(".send_request_body.complete"):
+            self._when_sent()
 
 
 class AsyncTrace(Trace):
@@ -68,15 +74,20 @@ class _Current(threading.local):
 _current = _Current()
 
 
-@contextmanager
-def waits_end_at(deadline: float) -> Generator[None, None, None]:
+class waits_end_at:
     """Inside the block, no wait of this thread goes beyond this `time.monotonic()` point."""
-    outer = _current.deadline
-    _current.deadline = min(outer, deadline)
-    try:
-        yield
-    finally:
-        _current.deadline = outer
+
+    __slots__ = ("_deadline", "_outer")
+
+    def __init__(self, deadline: float) -> None:
+        self._deadline = deadline
+
+    def __enter__(self) -> None:
+        self._outer = _current.deadline
+        _current.deadline = min(self._outer, self._deadline)
+
+    def __exit__(self, *_: object) -> None:
+        _current.deadline = self._outer
 
 
 def bound_waits(stream: Any) -> None:
@@ -89,6 +100,9 @@ def bound_waits(stream: Any) -> None:
         return read(max_bytes, _left(timeout))
 
     def bounded_write(buffer: bytes, timeout: float | None = None) -> None:
+        if len(buffer) <= _WRITE_SIZE:
+            write(buffer, _left(timeout))
+            return
         for start in range(0, len(buffer), _WRITE_SIZE):
             write(buffer[start : start + _WRITE_SIZE], _left(timeout))
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from functools import partial
 from typing import Any, TypeVar, cast
 
-import anyio
 import httpx
 
 from .deadlines import AsyncTrace, DeadlineExceeded, Trace, bound_waits, waits_end_at
-from .exchange import Exchange, Failure, Send, Sleep, Step, is_event_stream
-from .http import AsyncPool, SyncPool, build_request
+from .exchange import Arrived, Exchange, Failure, Send, Sleep, Step, is_event_stream
+from .http import AsyncPool, AsyncWay, SyncPool, Way, build_request
 
 __all__ = ["drive", "drive_async", "in_own_task"]
 
@@ -34,24 +34,59 @@ def drive(exchange: Exchange[ResultT], pool: SyncPool) -> ResultT:
         outcome = _perform(step, pool)
 
 
-def _perform(step: Step, pool: SyncPool) -> httpx.Response | Failure | None:
+def _perform(step: Step, pool: SyncPool) -> Arrived | Failure | None:
     if isinstance(step, Sleep):
         time.sleep(step.seconds)
         return None
-    client, trace = pool.client(), Trace()
-    request = build_request(client, step.operation, step.settings, trace)
-    with waits_end_at(time.monotonic() + step.settings.attempt_limit):
+    way, trace = pool.way(secure=step.settings.secure), Trace(step.operation.get_ready)
+    request = build_request(way, step.operation, step.settings, trace)
+    started = time.monotonic()
+    with waits_end_at(started + step.settings.attempt_limit):
         try:
-            response = client.send(request, stream=True, follow_redirects=False)
-            if "network_stream" in response.extensions:  # of a connection that a caller's client had already
+            if isinstance(way, httpx.Client):
+                response = way.send(request, stream=True, follow_redirects=False)
+            else:
+                response = way.handle_request(request)
+            if "network_stream" in response.extensions:  # of a connection that was open before
                 bound_waits(response.extensions["network_stream"])
-            if not _stays_open(step, response):
-                _read(response)
-            return response
+            content = None if _stays_open(step, response) else _read(way, response)
         except _FAILURES as error:
-            return _failure_of(error, request, trace)
+            return _failure_of(error, way, request, trace)
         finally:
             _close_file(step)
+    return _arrived(response, content, way, request, started)
+
+
+def _read(way: Way, response: httpx.Response) -> bytes:
+    try:
+        if not _is_plain(way, response):
+            return response.read()
+        content = b"".join(cast("httpx.SyncByteStream", response.stream))
+    except BaseException:
+        response.close()
+        raise
+    response.close()
+    return content
+
+
+def _is_plain(way: Way | AsyncWay, response: httpx.Response) -> bool:
+    """Whether the body is as it came, so that it can be taken without the layers that httpx has for all others.
+
+    Its reader needs no httpx response with the body in it, as errors do, and as hooks of a caller's client may.
+    """
+    if isinstance(way, (httpx.Client, httpx.AsyncClient)) or not response.is_success:
+        return False
+    # Not by `in response.headers`, which would try first how all of them are encoded.
+    return b"content-encoding" not in [name.lower() for name, _ in response.headers.raw]
+
+
+def _arrived(
+    response: httpx.Response, content: bytes | None, way: Way | AsyncWay, request: httpx.Request, started: float
+) -> Arrived:
+    if not isinstance(way, (httpx.Client, httpx.AsyncClient)):  # what they add to a response
+        response.request = request
+        response.elapsed = timedelta(seconds=time.monotonic() - started)
+    return Arrived(response, content)
 
 
 def _close_file(step: Send) -> None:
@@ -60,8 +95,9 @@ def _close_file(step: Send) -> None:
         step.operation.body.close()
 
 
-def _failure_of(error: Exception, request: httpx.Request, trace: Trace) -> Failure:
-    if isinstance(error, httpx.RequestError) and not _is_about(error, request):
+def _failure_of(error: Exception, way: Way | AsyncWay, request: httpx.Request, trace: Trace) -> Failure:
+    hooked = isinstance(way, (httpx.Client, httpx.AsyncClient))
+    if hooked and isinstance(error, httpx.RequestError) and not _is_about(error, request):
         raise error  # a hook's, perhaps of its own call to somewhere else
     return Failure(error, request, trace)
 
@@ -71,14 +107,6 @@ def _is_about(error: httpx.RequestError, request: httpx.Request) -> bool:
         return error.request is request
     except RuntimeError:  # raised without one; httpx adds it to what a transport raises, but not to what a hook does
         return False
-
-
-def _read(response: httpx.Response) -> None:
-    try:
-        response.read()
-    except BaseException:
-        response.close()
-        raise
 
 
 async def drive_async(exchange: Exchange[ResultT], pool: AsyncPool) -> ResultT:
@@ -92,15 +120,18 @@ async def drive_async(exchange: Exchange[ResultT], pool: AsyncPool) -> ResultT:
         outcome = await _perform_async(step, pool)
 
 
-async def _perform_async(step: Step, pool: AsyncPool) -> httpx.Response | Failure | None:
+async def _perform_async(step: Step, pool: AsyncPool) -> Arrived | Failure | None:
+    import anyio  # the sync client does without
+
     if isinstance(step, Sleep):
         await anyio.sleep(step.seconds)
         return None
-    client, trace = pool.client(), AsyncTrace()
-    request = build_request(client, step.operation, step.settings, trace)
+    way, trace = pool.way(secure=step.settings.secure), AsyncTrace(step.operation.get_ready)
+    request = build_request(way, step.operation, step.settings, trace)
     opened: list[httpx.Response] = []
+    attempt = partial(_attempt, way, request, step, trace, opened)
     try:
-        return await in_own_task(lambda: _attempt(client, request, step, trace, opened))
+        return await (attempt() if withstands_cancellation(way) else in_own_task(attempt))
     except BaseException:
         for response in opened:  # it came in the moment of the cancellation
             await in_own_task(partial(_close, response))
@@ -110,32 +141,48 @@ async def _perform_async(step: Step, pool: AsyncPool) -> httpx.Response | Failur
 
 
 async def _close(response: httpx.Response) -> None:
+    import anyio
+
     with anyio.CancelScope(shield=True):
         await response.aclose()
 
 
 async def _attempt(
-    client: httpx.AsyncClient, request: httpx.Request, step: Send, trace: Trace, opened: list[httpx.Response]
-) -> httpx.Response | Failure:
+    way: AsyncWay, request: httpx.Request, step: Send, trace: Trace, opened: list[httpx.Response]
+) -> Arrived | Failure:
+    import anyio
+
+    started = time.monotonic()
     limit = step.settings.attempt_limit
     with anyio.move_on_after(None if limit == math.inf else limit):
         try:
-            response = await client.send(request, stream=True, follow_redirects=False)
+            if isinstance(way, httpx.AsyncClient):
+                response = await way.send(request, stream=True, follow_redirects=False)
+            else:
+                response = await way.handle_async_request(request)
             opened.append(response)
-            if not _stays_open(step, response):
-                await _read_async(response)
-            return response
+            content = None if _stays_open(step, response) else await _read_async(way, response)
+            return _arrived(response, content, way, request, started)
         except _FAILURES as error:
-            return _failure_of(error, request, trace)
+            return _failure_of(error, way, request, trace)
     return Failure(DeadlineExceeded(), request, trace)
 
 
-async def _read_async(response: httpx.Response) -> None:
+async def _read_async(way: AsyncWay, response: httpx.Response) -> bytes:
     try:
-        await response.aread()
+        if not _is_plain(way, response):
+            return await response.aread()
+        content = b"".join([part async for part in cast("httpx.AsyncByteStream", response.stream)])
     except BaseException:
         await _close(response)
         raise
+    await response.aclose()
+    return content
+
+
+def withstands_cancellation(way: AsyncWay) -> bool:
+    """Whether a bare `Task.cancel` of asyncio leaves the connections sound: the SDK's own see to it themselves."""
+    return getattr(way, "withstands_cancellation", False)
 
 
 async def in_own_task(work: Callable[[], Awaitable[ResultT]]) -> ResultT:
@@ -144,6 +191,8 @@ async def in_own_task(work: Callable[[], Awaitable[ResultT]]) -> ResultT:
     httpcore gives its connections back in shielded scopes, which withstand a scope's cancellation, but not a
     bare one: that would leave a connection checked out for ever.
     """
+    import anyio
+
     outcome: list[ResultT | BaseException] = []
 
     async def run() -> None:

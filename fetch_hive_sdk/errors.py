@@ -41,7 +41,6 @@ from typing import Any, ClassVar, TypeVar, cast
 from urllib.parse import quote_plus
 
 import httpx
-import pydantic_core
 
 from .error_codes import ERROR_CODES
 
@@ -431,6 +430,8 @@ def response_body(response: httpx.Response) -> Any:
     """The body as JSON, or as text where it is not JSON. Never raises."""
     content = _without_secrets(response.content, response.request)
     try:
+        import pydantic_core  # loaded where there is JSON to be read, and not before
+
         return pydantic_core.from_json(content)
     except ValueError:
         return content.decode("utf-8", errors="replace")

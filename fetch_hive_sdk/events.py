@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Union, cast
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from .answers import keep, read_object
 from .results import (
     AutoApprovedToolCall,
     DeniedToolCall,
@@ -18,7 +19,6 @@ from .results import (
     Result,
     Usage,
     make_tolerantly,
-    read_object,
 )
 
 __all__ = [
@@ -143,8 +143,8 @@ _TaggedEvent = Annotated[KnownEvent, Field(discriminator="type")]
 
 
 @cache
-def _known_events() -> TypeAdapter[Any]:
-    return TypeAdapter(_TaggedEvent)  # built when the first event comes
+def _validator() -> Any:
+    return TypeAdapter(_TaggedEvent).validator  # built when the first event comes; the adapter itself would add a call
 
 
 def read_event(data: bytes) -> StreamEvent:
@@ -153,20 +153,20 @@ def read_event(data: bytes) -> StreamEvent:
     Raises:
         ValueError: It is not a JSON object.
     """
-    event: Any
+    event: StreamEvent | None
     try:
-        event = _known_events().validate_json(data)
+        event = _validator().validate_json(data)
     except ValidationError:
         event = None  # read on outside of the handler: no error shall show this one, which may quote secrets
     if event is None:
         event = _read_tolerantly(read_object(data))
-    event._keep(data)
-    return cast("StreamEvent", event)
+    keep(event, "_json", data)
+    return event
 
 
-def _read_tolerantly(fields: dict[str, Any]) -> Any:
+def _read_tolerantly(fields: dict[str, Any]) -> StreamEvent:
     if fields.get("type") in _KNOWN_TYPES:
-        return make_tolerantly(_known_events().validate_python, fields, tagged=True)
+        return cast("StreamEvent", make_tolerantly(_validator().validate_python, fields, tagged=True))
     # An error without a type is an error all the same.
     cls = ErrorEvent if "error" in fields and "type" not in fields else UnknownEvent
-    return make_tolerantly(cls.model_validate, fields)
+    return cast("StreamEvent", make_tolerantly(cls.model_validate, fields))

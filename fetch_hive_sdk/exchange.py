@@ -6,6 +6,7 @@ it; so retries, errors, logging and the reading of answers stand here once, for 
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Generator
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import Any, TypeVar, Union, cast
 import httpx
 
 from . import errors, retries
+from .answers import Answered, HTTPResponse
 from .deadlines import Trace
 from .errors import (
     MAY_BE_DONE_HINT,
@@ -27,11 +29,10 @@ from .errors import (
 )
 from .logs import logger
 from .operations import Operation
-from .results import Answered, HTTPResponse
 from .retries import RetryPolicy
 from .settings import Settings
 
-__all__ = ["Exchange", "Failure", "Send", "Sleep", "Step", "is_event_stream", "open_stream", "run"]
+__all__ = ["Arrived", "Exchange", "Failure", "Send", "Sleep", "Step", "is_event_stream", "open_stream", "run"]
 
 ResultT = TypeVar("ResultT")
 
@@ -48,25 +49,30 @@ _NEVER_SENT = (
 _HOPELESS = (httpx.UnsupportedProtocol, httpx.InvalidURL, httpx.LocalProtocolError, UnicodeError)
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Send:
-    """Send the request once. Answer with the response, or with the `Failure` that came instead.
-
-    The response is read to its end, except where it is the stream of events that was asked for.
-    """
+    """Send the request once. Answer with what has `Arrived`, or with the `Failure` that came instead."""
 
     operation: Operation[Any]
     settings: Settings
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Sleep:
     """Wait for so many seconds. Answer with None."""
 
     seconds: float
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
+class Arrived:
+    """A response, and its body: read to its end, or None for the stream of events that was asked for, still open."""
+
+    response: httpx.Response
+    content: bytes | None
+
+
+@dataclass(slots=True)
 class Failure:
     """The exception that came instead of an answer, and what is known of the attempt."""
 
@@ -89,34 +95,36 @@ class Failure:
 
 
 Step = Union[Send, Sleep]
-Outcome = Union[httpx.Response, Failure, None]
+Outcome = Union[Arrived, Failure, None]
 Exchange = Generator[Step, Outcome, ResultT]
 
 
 def run(operation: Operation[ResultT], settings: Settings) -> Exchange[ResultT]:
     """A call that ends with its result."""
-    response = yield from _accepted(operation, settings)
-    answer = HTTPResponse(response.status_code, response.headers, response.content)
+    arrived = yield from _accepted(operation, settings)
+    response, content = arrived.response, arrived.content or b""
+    answer = HTTPResponse(response.status_code, response.headers, content)
     if operation.whole:
         return cast("ResultT", answer)
     try:
-        result = operation.read(answer.content)
+        result = operation.read(content)
     except ValueError as error:
-        raise _unexpected(operation, response, f"cannot be read: {error}") from error
-    if failure := operation.failure(result):
-        raise _unexpected(operation, response, f"is an error, and not an answer: {failure}")
+        raise _unexpected(operation, arrived, f"cannot be read: {error}") from error
+    if b'"error"' in content and (failure := operation.failure(result)):
+        raise _unexpected(operation, arrived, f"is an error, and not an answer: {failure}")
     if isinstance(result, Answered):
         result.answered_with(answer)
-    logger.debug("%s: request_id %s", operation.name, getattr(result, "request_id", None))
+    if logger.isEnabledFor(logging.DEBUG):
+        logger.debug("%s: request_id %s", operation.name, getattr(result, "request_id", None))
     return result
 
 
 def open_stream(operation: Operation[Any], settings: Settings) -> Exchange[httpx.Response]:
     """A call that ends with an open response, whose body is the stream of events."""
-    response = yield from _accepted(operation, settings)
-    if not is_event_stream(response):
-        raise _unexpected(operation, response, "is not the stream of events that was asked for")
-    return response
+    arrived = yield from _accepted(operation, settings)
+    if arrived.content is not None:
+        raise _unexpected(operation, arrived, "is not the stream of events that was asked for")
+    return arrived.response
 
 
 def is_event_stream(response: httpx.Response) -> bool:
@@ -125,7 +133,7 @@ def is_event_stream(response: httpx.Response) -> bool:
     return kind.lower().startswith("text/event-stream")
 
 
-def _accepted(operation: Operation[Any], settings: Settings) -> Exchange[httpx.Response]:
+def _accepted(operation: Operation[Any], settings: Settings) -> Exchange[Arrived]:
     policy = settings.retry_policy
     attempt = 0
     unanswered = False  # an attempt may have reached the service
@@ -133,13 +141,14 @@ def _accepted(operation: Operation[Any], settings: Settings) -> Exchange[httpx.R
         attempt += 1
         started = time.monotonic()
         outcome = yield Send(operation, settings)
-        logger.debug("%s: %s after %.3f s", operation.name, _told(outcome), time.monotonic() - started)
+        if logger.isEnabledFor(logging.DEBUG):
+            logger.debug("%s: %s after %.3f s", operation.name, _told(outcome), time.monotonic() - started)
         error: FetchHiveError
-        if isinstance(outcome, httpx.Response):
-            if outcome.is_success:
+        if isinstance(outcome, Arrived):
+            if outcome.response.is_success:
                 return outcome
-            error, again = _status_error(operation, settings, outcome, unanswered=unanswered)
-            unanswered = unanswered or outcome.status_code >= 500
+            error, again = _status_error(operation, settings, outcome.response, unanswered=unanswered)
+            unanswered = unanswered or outcome.response.status_code >= 500
         else:
             assert outcome is not None
             error, again = _failure(operation, settings, outcome)
@@ -240,7 +249,8 @@ def _is_untrusted(error: Exception) -> bool:
     return "CERTIFICATE_VERIFY_FAILED" in str(error)
 
 
-def _unexpected(operation: Operation[Any], response: httpx.Response, problem: str) -> UnexpectedResponseError:
+def _unexpected(operation: Operation[Any], arrived: Arrived, problem: str) -> UnexpectedResponseError:
+    response = _whole(arrived)
     body = errors.response_body(response)
     kind = response.headers.get("Content-Type", "no content type")
     return UnexpectedResponseError(
@@ -255,6 +265,22 @@ def _unexpected(operation: Operation[Any], response: httpx.Response, problem: st
     )
 
 
+def _whole(arrived: Arrived) -> httpx.Response:
+    """The response with its body in it, which it lacks where the body was read past it."""
+    response = arrived.response
+    if response.is_stream_consumed:
+        return response
+    whole = httpx.Response(
+        response.status_code,
+        headers=response.headers,
+        content=arrived.content,
+        request=response.request,
+        extensions=response.extensions,
+    )
+    whole.elapsed = response.elapsed
+    return whole
+
+
 def _doubt(operation: Operation[Any]) -> str:
     """What to think of a call that the service may have carried out."""
     return {"run": MAY_HAVE_RUN_HINT, "change": MAY_BE_DONE_HINT, "nothing": ""}[operation.effect]
@@ -265,6 +291,6 @@ def _nothing_done(operation: Operation[Any]) -> str:
 
 
 def _told(outcome: Outcome) -> str:
-    if isinstance(outcome, httpx.Response):
-        return str(outcome.status_code)
+    if isinstance(outcome, Arrived):
+        return str(outcome.response.status_code)
     return type(outcome.error).__name__ if isinstance(outcome, Failure) else "nothing"

@@ -1,28 +1,48 @@
-"""Builds, accepts, shares and closes the httpx clients; the only place that knows how a request looks."""
+"""Builds, accepts, shares and closes connections; the only place that knows how a request looks.
+
+A client's own connections are a `ConnectionPool`, to which requests go directly, put together from parts that are
+kept. A caller's `http_client` is used as it is, and where the environment names a proxy httpx's own client is: only
+they pay for what an httpx client adds to each call.
+"""
 
 from __future__ import annotations
 
+import importlib.util
 import os
-import platform
 import ssl
+import sys
+import urllib.request
 from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator
 from functools import lru_cache
 from typing import Any, Generic, TypeVar, Union
 
-import anyio.lowlevel
 import httpx
 
 from .deadlines import Trace
 from .errors import ClientClosedError, ConfigurationError
+from .http_clients import ACCEPT_ENCODING
+from .jsonable import article
 from .operations import Operation
 from .settings import Settings
 from .version import VERSION
 
-__all__ = ["AsyncPool", "Pool", "SyncPool", "build_request"]
+__all__ = ["AsyncPool", "AsyncWay", "Pool", "SyncPool", "Way", "async_pool", "build_request", "sync_way"]
 
-ClientT = TypeVar("ClientT", bound=Union[httpx.Client, httpx.AsyncClient])
+# What requests go to: a transport directly, or an httpx client with all that it adds.
+Way = Union[httpx.BaseTransport, httpx.Client]
+AsyncWay = Union[httpx.AsyncBaseTransport, httpx.AsyncClient]
+WayT = TypeVar("WayT", bound=Union[Way, AsyncWay])
 
-USER_AGENT = f"fetch-hive-sdk/{VERSION} python/{platform.python_version()} httpx/{httpx.__version__}"
+PYTHON = ".".join(map(str, sys.version_info[:3]))
+USER_AGENT = f"fetch-hive-sdk/{VERSION} python/{PYTHON} httpx/{httpx.__version__}"
+
+
+@lru_cache(maxsize=256)
+def _address(url: str) -> tuple[httpx.URL, tuple[bytes, bytes]]:
+    """A URL and its `Host` header: to parse it takes longer than all the rest of a request."""
+    parsed = httpx.URL(url)
+    return parsed, (b"Host", parsed.netloc)
 
 
 @lru_cache(maxsize=1)
@@ -31,24 +51,125 @@ def tls_context() -> ssl.SSLContext:
     return httpx.create_ssl_context()
 
 
-def build_request(
-    client: httpx.Client | httpx.AsyncClient, operation: Operation[Any], settings: Settings, trace: Trace
-) -> httpx.Request:
-    """The request of one attempt, on top of what the httpx client itself adds to its requests."""
-    headers = httpx.Headers({"User-Agent": USER_AGENT})
-    headers.update(settings.default_headers)
-    headers["Accept"] = "text/event-stream, application/json" if operation.streaming else "application/json"
-    if operation.with_key:
-        headers["Authorization"] = f"Bearer {settings.api_key}"
-    headers.update(operation.headers)
+# --- what a caller passes as http_client ------------------------------------------------------------------
+
+
+def sync_way(http_client: object) -> Way | None:
+    """What the sync client is to send with.
+
+    Raises:
+        TypeError: It is none of what is accepted.
+    """
+    if http_client is None or isinstance(http_client, (httpx.Client, httpx.BaseTransport)):
+        return http_client
+    if "httpx2" in sys.modules:
+        import httpx2
+
+        if isinstance(http_client, httpx2.Client):
+            from .httpx2_clients import Httpx2Transport
+
+            return Httpx2Transport(http_client)
+    raise _not_accepted(http_client, "httpx.Client, an httpx2.Client or a transport of httpx")
+
+
+def async_pool(http_client: object) -> AsyncPool:
+    """The connections of an async client.
+
+    Raises:
+        ConfigurationError: It is "aiohttp", and that is not installed.
+        TypeError: It is none of what is accepted.
+    """
+    if not isinstance(http_client, str) or http_client != "aiohttp":
+        return AsyncPool(async_way(http_client))
+    if importlib.util.find_spec("aiohttp") is None:
+        raise ConfigurationError(
+            "http_client: aiohttp is not installed.", hint="Install it: pip install 'fetch-hive-sdk[aiohttp]'"
+        )
+    return AiohttpPool(None)
+
+
+def async_way(http_client: object) -> AsyncWay | None:
+    """What the async client is to send with.
+
+    Raises:
+        TypeError: It is none of what is accepted.
+    """
+    if http_client is None or isinstance(http_client, (httpx.AsyncClient, httpx.AsyncBaseTransport)):
+        return http_client
+    if "httpx2" in sys.modules:
+        import httpx2
+
+        if isinstance(http_client, httpx2.AsyncClient):
+            from .httpx2_clients import AsyncHttpx2Transport
+
+            return AsyncHttpx2Transport(http_client)
+    raise _not_accepted(http_client, 'httpx.AsyncClient, an httpx2.AsyncClient, a transport of httpx, or "aiohttp"')
+
+
+def _not_accepted(http_client: object, accepted: str) -> TypeError:
+    return TypeError(
+        f"http_client: {article(http_client)} of {type(http_client).__module__} is not allowed here. "
+        f"Pass an {accepted}; the other client class takes the other kind."
+    )
+
+
+# --- how a request looks --------------------------------------------------------------------------------
+
+
+def build_request(way: Way | AsyncWay, operation: Operation[Any], settings: Settings, trace: Trace) -> httpx.Request:
+    """The request of one attempt."""
+    timeouts = _timeouts(settings, streaming=operation.streaming)
+    if isinstance(way, (httpx.Client, httpx.AsyncClient)):
+        return _client_request(way, operation, settings, {"timeout": timeouts, "trace": trace})
+    traced = getattr(way, "trace_extension", "trace")
+    return _direct_request(operation, settings, {"timeout": timeouts, traced: trace})
+
+
+def _direct_request(operation: Operation[Any], settings: Settings, extensions: dict[str, Any]) -> httpx.Request:
+    """A whole request: a transport adds nothing to it."""
+    url, host = _address(settings.base_url + operation.path)
+    if operation.query:  # not kept: it may have a secret in it
+        url = url.copy_with(query=operation.query.encode("ascii"))
     body = operation.body
+    headers = [host, *_headers(operation, settings, ("Accept-Encoding", ACCEPT_ENCODING))]
+    stream = _Body(body) if isinstance(body, bytes) else body
+    headers.extend(_length(operation))
+    request = httpx.Request(operation.method, url, headers=headers, stream=stream, extensions=extensions)
     if isinstance(body, bytes):
-        if body:
-            headers["Content-Type"] = "application/json"
-    else:
-        headers["Content-Type"] = body.content_type
-        if body.length is not None:
-            headers["Content-Length"] = str(body.length)
+        request.read()  # so that errors and mocks can look at its content
+    return request
+
+
+class _Body(httpx.ByteStream):
+    """A body of bytes. Its one piece comes from no async generator, as one that is left unfinished is complained of."""
+
+    def __init__(self, body: bytes) -> None:
+        super().__init__(body)
+        self._body = body
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return _Piece(self._body)
+
+
+class _Piece(AsyncIterator[bytes]):
+    def __init__(self, piece: bytes) -> None:
+        self._piece: bytes | None = piece
+
+    async def __anext__(self) -> bytes:
+        if (piece := self._piece) is None:
+            raise StopAsyncIteration
+        self._piece = None
+        return piece
+
+
+def _client_request(
+    client: httpx.Client | httpx.AsyncClient, operation: Operation[Any], settings: Settings, extensions: dict[str, Any]
+) -> httpx.Request:
+    """A request on top of what the httpx client itself adds to its requests."""
+    body = operation.body
+    headers = _headers(operation, settings)
+    if not isinstance(body, bytes):
+        headers = [*headers, *_length(operation)]
     url = settings.base_url + operation.path
     request = client.build_request(
         operation.method,
@@ -57,96 +178,162 @@ def build_request(
         params=operation.query if operation.query and client.params else None,
         content=body or None,
         headers=headers,
-        timeout=settings.phases(streaming=operation.streaming),
-        extensions={"trace": trace},
+        extensions=extensions,
     )
     if not isinstance(body, bytes):
         request.stream = body  # what httpx makes of it cannot be closed
     return request
 
 
-class Pool(ABC, Generic[ClientT]):
+def _headers(operation: Operation[Any], settings: Settings, *defaults: tuple[str, str]) -> list[tuple[bytes, bytes]]:
+    """The headers, but for those of the connection and of the body's length.
+
+    Args:
+        operation: The call.
+        settings: The client's settings, with which they are kept where they are the same for many calls.
+        defaults: Headers that the caller's `default_headers` may replace.
+    """
+    body = operation.body
+    kind = ("headers", operation.streaming, operation.with_key, bool(body), defaults)
+    kept = isinstance(body, bytes) and not operation.headers
+    if kept and kind in settings.kept:
+        found: list[tuple[bytes, bytes]] = settings.kept[kind]
+        return found
+    named = {name.lower(): (name, value) for name, value in (("User-Agent", USER_AGENT), *defaults)}
+    named.update((name.lower(), (name, value)) for name, value in settings.default_headers.items())
+    accept = "text/event-stream, application/json" if operation.streaming else "application/json"
+    named["accept"] = ("Accept", accept)
+    if operation.with_key:
+        named["authorization"] = ("Authorization", f"Bearer {settings.api_key}")
+    if body:
+        content_type = "application/json" if isinstance(body, bytes) else body.content_type
+        named["content-type"] = ("Content-Type", content_type)
+    named.update((name.lower(), (name, value)) for name, value in operation.headers.items())
+    pairs = [(name.encode("ascii"), value.encode("ascii")) for name, value in named.values()]
+    if kept:
+        settings.kept[kind] = pairs
+    return pairs
+
+
+def _timeouts(settings: Settings, *, streaming: bool) -> dict[str, float | None]:
+    kind = ("timeouts", streaming)
+    if kind not in settings.kept:
+        settings.kept[kind] = settings.phases(streaming=streaming).as_dict()
+    timeouts: dict[str, float | None] = settings.kept[kind]
+    return timeouts.copy()
+
+
+def _length(operation: Operation[Any]) -> list[tuple[bytes, bytes]]:
+    """How the receiver knows where the body ends."""
+    body = operation.body
+    length = len(body) if isinstance(body, bytes) else body.length
+    if length is None:
+        return [(b"Transfer-Encoding", b"chunked")]
+    if length or operation.method in ("POST", "PUT", "PATCH"):
+        return [(b"Content-Length", b"%d" % length)]
+    return []
+
+
+# --- connections ----------------------------------------------------------------------------------------
+
+
+class Pool(ABC, Generic[WayT]):
     """The connections of one SDK client and of all its `with_options` copies.
 
-    An own httpx client is built at the first call and anew after a fork, whose child must not use its
-    parent's sockets. A caller's `http_client` is used as it is, and never closed.
+    Own connections are made for the first call and anew after a fork, whose child must not use its parent's
+    sockets. A caller's `http_client` is used as it is, and never closed.
     """
 
-    def __init__(self, http_client: ClientT | None) -> None:
+    def __init__(self, http_client: WayT | None) -> None:
         self._given = http_client
         # By process, and without a lock: a lock that is held while another thread forks stays held in the child.
-        self._own: dict[int, ClientT] = {}
+        self._own: dict[int, WayT] = {}
         self._closed = False
 
     @property
     def given(self) -> bool:
-        """Whether the httpx client belongs to the caller."""
+        """Whether the connections belong to the caller."""
         return self._given is not None
 
-    def client(self) -> ClientT:
-        """The httpx client to send with.
+    def way(self, *, secure: bool = True) -> WayT:
+        """What to send the next request to.
+
+        Args:
+            secure: Whether it goes to an https address; the certificates are not loaded for others.
 
         Raises:
             ClientClosedError: It was closed.
             ConfigurationError: The environment names a proxy or certificates that cannot be used.
         """
-        client = None if self._closed else self._given or self._own_client()
-        if client is None or self._closed or client.is_closed:
+        way = None if self._closed else self._given or self._own_way(secure)
+        if way is None or self._closed or getattr(way, "is_closed", False):
             raise ClientClosedError(
                 "The client is closed.", hint="Make a new one, or keep it open while calls and streams are in use."
             )
-        return client
+        return way
 
-    def _own_client(self) -> ClientT:
+    def _own_way(self, secure: bool) -> WayT:
         process = os.getpid()
-        if (client := self._own.get(process)) is not None:
-            return client
+        if (way := self._own.get(process)) is not None:
+            return way
         try:
-            built = self._build()
+            if secure:
+                tls_context()
+            built = self._build(proxied=not {"http", "https", "all"}.isdisjoint(urllib.request.getproxies()))
         except (ImportError, OSError, ValueError, httpx.InvalidURL) as error:
             raise ConfigurationError(
                 f"The environment's settings of proxies or certificates cannot be used ({type(error).__name__}).",
                 hint="Check HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE and SSL_CERT_DIR. "
                 "A socks proxy needs: pip install 'httpx[socks]'.",
             ) from error
-        # Of two threads that come here at once one keeps its client; the other's has no connection yet.
+        # Of two threads that come here at once one keeps its own; the other's has no connection yet.
         return self._own.setdefault(process, built)
 
     @abstractmethod
-    def _build(self) -> ClientT:
-        """Make the own httpx client."""
+    def _build(self, *, proxied: bool) -> WayT:
+        """Make the own connections.
 
-    def _take_own(self) -> ClientT | None:
-        """Mark the pool closed and hand out the own client of this process, for closing."""
+        Args:
+            proxied: Whether the environment names a proxy.
+        """
+
+    def _take_own(self) -> WayT | None:
+        """Mark the pool closed and hand out the own connections of this process, for closing."""
         self._closed = True
         return self._own.pop(os.getpid(), None)
 
 
-class SyncPool(Pool[httpx.Client]):
+class SyncPool(Pool[Way]):
     """Connections for threads."""
 
-    def _build(self) -> httpx.Client:
-        return httpx.Client(verify=tls_context())
+    def _build(self, *, proxied: bool) -> Way:
+        from .connections import ConnectionPool  # not needed by whoever brings an http_client
+
+        return httpx.Client(verify=tls_context()) if proxied else ConnectionPool(verify=tls_context)
 
     def close(self) -> None:
-        """Close the own httpx client, if there is one; a second time does nothing."""
+        """Close the own connections, if there are any; a second time does nothing."""
         if (own := self._take_own()) is not None:
             own.close()
 
 
-class AsyncPool(Pool[httpx.AsyncClient]):
+class AsyncPool(Pool[AsyncWay]):
     """Connections for the tasks of one event loop."""
 
     _loop: object = None
 
-    def _build(self) -> httpx.AsyncClient:
-        return httpx.AsyncClient(verify=tls_context())
+    def _build(self, *, proxied: bool) -> AsyncWay:
+        from .async_connections import AsyncConnectionPool  # it loads anyio, which the sync client does without
 
-    def client(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(verify=tls_context()) if proxied else AsyncConnectionPool(verify=tls_context)
+
+    def way(self, *, secure: bool = True) -> AsyncWay:
         self._check_loop()
-        return super().client()
+        return super().way(secure=secure)
 
     def _check_loop(self) -> None:
+        import anyio.lowlevel  # the sync client does without
+
         loop = anyio.lowlevel.current_token()
         if self._loop is None:
             self._loop = loop
@@ -157,8 +344,17 @@ class AsyncPool(Pool[httpx.AsyncClient]):
             )
 
     async def aclose(self) -> None:
-        """Close the own httpx client, if there is one; a second time does nothing."""
+        """Close the own connections, if there are any; a second time does nothing."""
         if self._own:
             self._check_loop()
         if (own := self._take_own()) is not None:
             await own.aclose()
+
+
+class AiohttpPool(AsyncPool):
+    """The same, made by aiohttp; a class of its own, so that a pickled client keeps the choice."""
+
+    def _build(self, *, proxied: bool) -> AsyncWay:
+        from .aiohttp_connections import AiohttpTransport  # it is an extra
+
+        return AiohttpTransport(verify=tls_context)

@@ -8,17 +8,19 @@ The caller's objects are never changed.
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
+import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from enum import Enum
-from typing import Any, Union, cast
-
-import pydantic_core
-from pydantic import BaseModel, SecretBytes, SecretStr
+from typing import TYPE_CHECKING, Any, Union, cast
 
 from .errors import InvalidRequestError
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 __all__ = ["MetadataValue", "article", "encode", "flat", "mapping", "plain", "refused"]
 
@@ -29,9 +31,12 @@ _MAX_INT_BITS = 14_000  # beyond about 4,300 digits Python itself refuses to wri
 _SEQUENCES = (list, tuple, set, frozenset, deque)
 
 
-def encode(body: Mapping[str, Any]) -> bytes:
+_to_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":")).encode
+
+
+def encode(body: Any) -> bytes:
     """The JSON bytes of a body that `plain` has made."""
-    return pydantic_core.to_json(body)
+    return _to_json(body).encode()
 
 
 def plain(value: Any, path: str) -> Any:
@@ -88,8 +93,14 @@ def article(value: object) -> str:
 
 
 def _plain(value: Any, path: str, outer: frozenset[int]) -> Any:
-    if value is None or isinstance(value, bool):
+    # What most values are, first; their subclasses come to the same further down.
+    kind: type[object] = type(value)
+    if kind is str:
+        return value if value.isascii() else _text(value, path)
+    if value is None or kind is bool:
         return value
+    if kind is dict or kind is list:
+        return _structure(value, path, outer)
     if isinstance(value, Enum):
         return _plain(value.value, path, outer)
     if isinstance(value, str):
@@ -104,7 +115,7 @@ def _plain(value: Any, path: str, outer: frozenset[int]) -> Any:
         raise refused(path, f"{value} is not a number of JSON", "Pass a finite number or None.")
     if isinstance(value, (bytes, bytearray, memoryview)):
         raise refused(path, "bytes are not JSON", "Decode them to str, or encode them with base64.")
-    if isinstance(value, (SecretStr, SecretBytes)):
+    if _is_of_pydantic(value, "SecretStr", "SecretBytes"):
         raise refused(path, "a secret would be sent masked", "Pass value.get_secret_value() if you mean to send it.")
     return _structure(value, path, outer)
 
@@ -117,7 +128,7 @@ def _structure(value: Any, path: str, outer: frozenset[int]) -> Any:
     outer |= {id(value)}
     if isinstance(value, Mapping):  # results of this SDK too: they are sent as they came
         return _object(value, path, outer)  # pyright: ignore[reportUnknownArgumentType]
-    if isinstance(value, BaseModel):
+    if _is_of_pydantic(value, "BaseModel"):
         return _model(value, path, outer)
     if isinstance(value, _SEQUENCES):
         items = cast("Iterable[Any]", value)
@@ -131,6 +142,9 @@ def _structure(value: Any, path: str, outer: frozenset[int]) -> Any:
 def _object(value: Mapping[Any, Any], path: str, outer: frozenset[int]) -> dict[str, Any]:
     result: dict[str, Any] = {}
     for key, item in value.items():
+        if type(key) is str and key.isascii():
+            result[key] = _plain(item, f"{path}.{key}", outer)
+            continue
         name = key.value if isinstance(key, Enum) else key
         if not isinstance(name, str):
             raise refused(path, f"the key {key!r} is {article(key)}", "Keys of JSON objects are str: use str(key).")
@@ -142,7 +156,15 @@ def _too_deep(path: str) -> InvalidRequestError:
     return refused(path.partition(".")[0].partition("[")[0], "it is nested too deeply", "Pass a flatter value.")
 
 
+def _is_of_pydantic(value: object, *names: str) -> bool:
+    """Whether a value is of one of these classes; nothing is where pydantic is not loaded, and it is not for this."""
+    pydantic = sys.modules.get("pydantic")
+    return pydantic is not None and isinstance(value, tuple(getattr(pydantic, name) for name in names))
+
+
 def _model(value: BaseModel, path: str, outer: frozenset[int]) -> Any:
+    import pydantic_core
+
     try:
         values = value.model_dump()
         written = pydantic_core.from_json(value.model_dump_json(by_alias=True))
@@ -155,7 +177,7 @@ def _model(value: BaseModel, path: str, outer: frozenset[int]) -> Any:
 
 def _refuse_lossy(value: Any, written: Any, path: str) -> None:
     """A model writes itself, by its own aliases and serializers; but it would write NaN as null, and secrets masked."""
-    masked = isinstance(value, (SecretStr, SecretBytes)) and written == str(value)
+    masked = _is_of_pydantic(value, "SecretStr", "SecretBytes") and written == str(value)
     if masked or isinstance(value, Decimal) or (isinstance(value, float) and written is None):
         _plain(value, path, frozenset())
     elif isinstance(value, Mapping) and isinstance(written, dict):
@@ -169,6 +191,8 @@ def _refuse_lossy(value: Any, written: Any, path: str) -> None:
 
 
 def _leaf(value: Any, path: str, outer: frozenset[int]) -> Any:
+    import pydantic_core  # only for what JSON does not know itself
+
     if isinstance(value, Iterator):
         kind = article(cast("object", value))
         raise refused(path, f"{kind} can be read only once", "Pass list(...) of it.")

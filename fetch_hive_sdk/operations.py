@@ -6,6 +6,7 @@ nothing is sent that the service must refuse. `None` means "not sent".
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -13,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, Union
 from urllib.parse import urlencode
 from uuid import UUID
 
-from pydantic import PydanticUserError, TypeAdapter, ValidationError
 from typing_extensions import NotRequired, Required, TypedDict
 
+from .answers import HTTPResponse, as_text, read_json
 from .arguments import (
     agent_async,
     artifact_ref_lists,
@@ -38,21 +39,11 @@ from .arguments import (
 )
 from .errors import InvalidRequestError
 from .jsonable import MetadataValue, article, encode, mapping, plain, refused
-from .results import (
-    AgentReply,
-    Entity,
-    HiveAgentRun,
-    HTTPResponse,
-    PromptResult,
-    Result,
-    WorkflowRun,
-    as_text,
-    read_json,
-)
 from .retries import Effect
 from .settings import Settings
 
 if TYPE_CHECKING:
+    from .results import AgentReply, HiveAgentRun, PromptResult, WorkflowRun
     from .uploads import Upload
 
 __all__ = [
@@ -115,9 +106,9 @@ class HiveAgentSources(TypedDict, total=False):
     knowledge_base_item_ids: Sequence[str]
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Operation(Generic[ResultT]):
-    """One API call, ready to be sent.
+    """One API call, ready to be sent; nothing changes it any more.
 
     Attributes:
         method: The HTTP method.
@@ -150,12 +141,23 @@ class Operation(Generic[ResultT]):
 
         With which status a failed run answers is not documented. A workflow's run has a state for it.
         """
+        from .results import AgentReply, Entity, PromptResult, Result, WorkflowRun
+
         if not isinstance(result, (Result, Entity)) or isinstance(result, WorkflowRun) or "error" not in result:
             return ""
         if isinstance(result, (PromptResult, AgentReply)):
             return "" if "response" in result else as_text(result["error"])
         told = type(result).model_fields.keys() - _OF_ERRORS_TOO
         return "" if not result["error"] or told & result.keys() else as_text(result["error"])
+
+    def get_ready(self) -> None:
+        """Load what reading the answer needs, while it is awaited: that takes the first call of a process some time."""
+        if self.whole or f"{__package__}.results" in sys.modules:
+            return
+        with suppress(
+            Exception
+        ):  # an answer with nothing in it; whatever is wrong beside comes again with the real one
+            self.read(b"{}")
 
     @property
     def can_be_sent_again(self) -> bool:
@@ -166,6 +168,36 @@ class Operation(Generic[ResultT]):
     def name(self) -> str:
         """How messages and logs call it: `POST /prompt/invoke`."""
         return f"{self.method} {self.path}"
+
+
+# --- reading the answers of the invokes: the results, and pydantic with them, are loaded with the first one ------
+
+
+def _read_prompt(data: bytes) -> PromptResult:
+    from .results import PromptResult
+
+    return PromptResult.from_json(data)
+
+
+def _read_workflow(data: bytes) -> WorkflowRun:
+    from .results import WorkflowRun
+
+    return WorkflowRun.from_json(data)
+
+
+def _read_agent(data: bytes) -> AgentReply:
+    from .results import AgentReply
+
+    return AgentReply.from_json(data)
+
+
+def _read_hive_agent(data: bytes) -> HiveAgentRun:
+    from .results import HiveAgentRun
+
+    return HiveAgentRun.from_json(data)
+
+
+# --- the invokes ------------------------------------------------------------------------------------------
 
 
 def invoke_prompt(
@@ -187,7 +219,7 @@ def invoke_prompt(
         "user": optional_text("user", user),
         "metadata": merged_metadata(settings, metadata),
     }
-    return Operation("POST", "/prompt/invoke", encoded(body), PromptResult.from_json, streaming=streaming)
+    return Operation("POST", "/prompt/invoke", encoded(body), _read_prompt, streaming=streaming)
 
 
 def invoke_workflow(
@@ -213,9 +245,7 @@ def invoke_workflow(
         "metadata": merged_metadata(settings, metadata),
         "tool_approval": choice("tool_approval", tool_approval, "policy", "auto_approve"),
     }
-    return Operation(
-        "POST", "/workflow/invoke", encoded(body), WorkflowRun.from_json, direct_workflow=callback_url is None
-    )
+    return Operation("POST", "/workflow/invoke", encoded(body), _read_workflow, direct_workflow=callback_url is None)
 
 
 def invoke_agent(
@@ -251,7 +281,7 @@ def invoke_agent(
         "tool_approval": choice("tool_approval", tool_approval, "policy", "auto_approve"),
     }
     check_attachment_count("attachments", body["attachments"], body["image_urls"], body["artifact_refs"])
-    return Operation("POST", "/agent/invoke", encoded(body), AgentReply.from_json, streaming=streaming)
+    return Operation("POST", "/agent/invoke", encoded(body), _read_agent, streaming=streaming)
 
 
 def invoke_hive_agent(
@@ -274,7 +304,7 @@ def invoke_hive_agent(
         "unattended": boolean("unattended", unattended),
         "budget_policy": choice("budget_policy", budget_policy, "stop", "proceed_to_cap"),
     }
-    return Operation("POST", "/hive-agent/invoke", encoded(body), HiveAgentRun.from_json)
+    return Operation("POST", "/hive-agent/invoke", encoded(body), _read_hive_agent)
 
 
 def _sources(sources: object) -> dict[str, list[str]] | None:
@@ -329,6 +359,8 @@ def query_string(field_name: str, params: Mapping[str, Any] | None) -> str:
 
 
 def _is_result(cast_to: Any) -> bool:
+    from .results import Entity, Result
+
     # Python 3.10 takes list[int] for a class.
     return issubclass(type(cast_to), type) and issubclass(cast_to, (Entity, Result))
 
@@ -338,8 +370,10 @@ def _reader(cast_to: Any) -> Callable[[bytes], Any]:
 
     Its ValueError says by path what does not fit, but quotes nothing of the answer: there may be a secret in it.
     """
-    if cast_to in (None, HTTPResponse):
+    if cast_to is None or cast_to is HTTPResponse:
         return lambda data: read_json(data) if data else None
+    from pydantic import PydanticUserError, TypeAdapter, ValidationError
+
     if _is_result(cast_to):
         return cast_to.from_json  # type: ignore[no-any-return]
     try:

@@ -7,14 +7,12 @@ default. Keys are the service's JSON untouched: `result.response`, `result["resp
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import deepcopy
-from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Union, cast
+from types import NoneType
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar, Union, cast
 
-import httpx
 import pydantic_core
 from pydantic import (
     AliasChoices,
@@ -22,7 +20,6 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
-    PrivateAttr,
     SecretStr,
     Tag,
     TypeAdapter,
@@ -30,6 +27,8 @@ from pydantic import (
     model_validator,
 )
 from typing_extensions import Self
+
+from .answers import Answered, as_text, keep, kept, read_json, read_object
 
 if TYPE_CHECKING:
     from .callbacks import CallbackVerifier
@@ -40,7 +39,6 @@ __all__ = [
     "AutoApprovedToolCall",
     "DeniedToolCall",
     "GeneratedArtifact",
-    "HTTPResponse",
     "HiveAgentRun",
     "PendingDelegation",
     "PendingToolApproval",
@@ -55,42 +53,13 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
-class HTTPResponse:
-    """The answer that a result was read from.
-
-    Attributes:
-        status_code: HTTP status.
-        headers: Headers; their case does not matter.
-        content: The body as it came, decompressed. Not shown by `repr`: there may be a secret in it.
-    """
-
-    status_code: int
-    headers: httpx.Headers
-    content: bytes = field(repr=False)
-
-    def json(self) -> Any:
-        """The body as JSON values, with the envelope that a result was taken out of.
-
-        Raises:
-            ValueError: It is not JSON.
-        """
-        return read_json(self.content)
+RecordT = TypeVar("RecordT", bound="Record")
 
 
-class Answered:
-    """What knows the answer that it was read from."""
-
-    _http_response: HTTPResponse | None
-
-    @property
-    def http_response(self) -> HTTPResponse | None:
-        """Status, headers and body of the answer; None for what was not read from one, or came in a stream."""
-        return self._http_response
-
-    def answered_with(self, response: HTTPResponse) -> None:
-        """Remember the answer. For the SDK itself."""
-        self._http_response = response
+def _keep_all(record: RecordT, kept: Mapping[str, Any]) -> RecordT:
+    for name, value in kept.items():
+        keep(record, name, value)
+    return record
 
 
 class Record(BaseModel, Mapping[str, Any], frozen=True):
@@ -104,19 +73,19 @@ class Record(BaseModel, Mapping[str, Any], frozen=True):
         protected_namespaces=(),  # the service has names such as `model_type`
     )
 
-    _json: bytes | dict[str, Any] | None = PrivateAttr(default=None)
-    _older_keys: ClassVar[Mapping[str, str]] = {}
+    # What it was read from: bytes, or the dict they hold. Kept in slots of Python's own, which pydantic leaves alone:
+    # its PrivateAttr would cost more than to read the whole record.
+    __slots__ = ("_http_response", "_json")
 
-    def _keep(self, json: bytes | dict[str, Any]) -> None:
-        self._json = json  # type: ignore[misc]  # frozen are the fields; this is what they were read from
+    _older_keys: ClassVar[Mapping[str, str]] = {}
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON as it came, as a new dict of plain values."""
-        return deepcopy(self._fields())
+        return cast("dict[str, Any]", copied(self._fields()))
 
     def _fields(self) -> dict[str, Any]:
         """The JSON as it came, parsed when a key is first asked for. Never handed out itself."""
-        json = self._json
+        json: bytes | dict[str, Any] | None = kept(self, "_json")
         if json is None:  # made by hand, in a test perhaps
             secrets = {
                 name: field.get_secret_value() for name, field in super().__iter__() if isinstance(field, SecretStr)
@@ -124,7 +93,7 @@ class Record(BaseModel, Mapping[str, Any], frozen=True):
             return {**self.model_dump(mode="json", exclude_unset=True), **secrets}
         if isinstance(json, bytes):
             json = cast("dict[str, Any]", read_json(json))
-            self._keep(json)
+            keep(self, "_json", json)
         return json
 
     def copy(self) -> dict[str, Any]:  # type: ignore[override]
@@ -133,15 +102,31 @@ class Record(BaseModel, Mapping[str, Any], frozen=True):
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """As pydantic's; with `update` the keys are those of the changed attributes."""
-        copied = super().model_copy(update=update, deep=deep)
+        changed = super().model_copy(update=update, deep=deep)
         if update:
-            copied._json = None  # type: ignore[misc]
-        return copied
+            keep(changed, "_json", None)
+        return changed
+
+    def __copy__(self) -> Self:
+        return _keep_all(super().__copy__(), self._allkept())
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        return _keep_all(super().__deepcopy__(memo), deepcopy(self._allkept(), memo))
+
+    def __getstate__(self) -> dict[Any, Any]:
+        return {**super().__getstate__(), "kept": self._allkept()}
+
+    def __setstate__(self, state: dict[Any, Any]) -> None:
+        super().__setstate__(state)
+        _keep_all(self, state["kept"])
+
+    def _allkept(self) -> dict[str, Any]:
+        return {name: value for name in Record.__slots__ if (value := kept(self, name)) is not None}
 
     def __getitem__(self, key: str) -> Any:
         fields = self._fields()
         if key in fields:
-            return deepcopy(fields[key])  # so that a caller's change reaches nobody else
+            return copied(fields[key])  # so that a caller's change reaches nobody else
         if key in self._older_keys:
             return getattr(self, self._older_keys[key])
         names = ", ".join(map(repr, fields)) or "no keys"
@@ -176,7 +161,8 @@ class Part(Record, frozen=True):
             return handler(value)
         fields = cast("dict[str, Any]", value)
         part: Self = make_tolerantly(handler, cls._normalized(fields))
-        part._keep(deepcopy(fields))
+        # Attributes may hold objects that are in the fields, so the keys get theirs from a copy, which is cheapest so.
+        keep(part, "_json", pydantic_core.to_json(fields, inf_nan_mode="constants", serialize_unknown=True))
         return part
 
     @classmethod
@@ -186,8 +172,6 @@ class Part(Record, frozen=True):
 
 class Entity(Answered, Part, frozen=True):
     """An object that the service keeps: the answer of one call, or one of many in a list."""
-
-    _http_response: HTTPResponse | None = PrivateAttr(default=None)
 
     @classmethod
     def from_json(cls, data: bytes) -> Self:
@@ -201,8 +185,6 @@ class Entity(Answered, Part, frozen=True):
 
 class Result(Answered, Record, frozen=True):
     """The answer of one call, made from its bytes."""
-
-    _http_response: HTTPResponse | None = PrivateAttr(default=None)
 
     @classmethod
     def from_json(cls, data: bytes) -> Self:
@@ -233,7 +215,7 @@ def read_record(cls: type[Any], data: bytes, adapter: TypeAdapter[Any] | None = 
         fields = read_object(data)
         validate = cls.model_validate if adapter is None else adapter.validate_python
         record = make_tolerantly(validate, fields, tagged=adapter is not None)
-    record._keep(data)
+    keep(record, "_json", data)
     return record
 
 
@@ -260,38 +242,13 @@ def make_tolerantly(validate: Callable[[Any], Any], fields: dict[str, Any], *, t
             tried |= odd
 
 
-def read_json(data: bytes) -> Any:
-    """Parse JSON as leniently as a paid answer deserves: a BOM, stray bytes and lone surrogates are survived.
-
-    Raises:
-        ValueError: It is not JSON, or nested deeper than any answer.
-    """
-    try:
-        return pydantic_core.from_json(data)
-    except ValueError:
-        try:
-            value = json.loads(data.decode("utf-8-sig", errors="replace"))
-            cleaned = json.dumps(value, ensure_ascii=False).encode("utf-16", "surrogatepass")
-        except RecursionError:
-            raise ValueError("it is nested too deeply") from None
-        return pydantic_core.from_json(cleaned.decode("utf-16", "replace"))
-
-
-def read_object(data: bytes) -> dict[str, Any]:
-    """Parse JSON as `read_json` does, and hold that it is an object.
-
-    Raises:
-        ValueError: It is not JSON, or not an object.
-    """
-    value = read_json(data)
-    if not isinstance(value, dict):
-        raise ValueError(f"it is JSON, but no object: {type(value).__name__}")
-    return cast("dict[str, Any]", value)
-
-
-def as_text(value: Any) -> str:
-    """A JSON value as text: a text as it is, all else as JSON."""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+def copied(value: Any) -> Any:
+    """A JSON value with dicts and lists of its own."""
+    if isinstance(value, dict):
+        return {key: copied(one) for key, one in cast("dict[str, Any]", value).items()}
+    if isinstance(value, list):
+        return [copied(one) for one in cast("Iterable[Any]", value)]
+    return value if isinstance(value, (str, int, float, NoneType)) else deepcopy(value)  # made by hand
 
 
 class Usage(Part, frozen=True):

@@ -22,6 +22,7 @@ __all__ = ["DEFAULT_BASE_URL", "Settings"]
 DEFAULT_BASE_URL = "https://api.fetchhive.com/v1"
 DEFAULT_TIMEOUT = 300.0
 DEFAULT_IDLE_TIMEOUT = 60.0
+DEFAULT_MAX_EVENT_SIZE = 16 * 1024 * 1024
 CONNECT_TIMEOUT = 5.0
 
 _OWN_HEADERS = ("accept", "authorization", "content-length", "content-type", "host")
@@ -40,9 +41,15 @@ class Settings:
     workspace_id: str | None = None
     timeout: float | httpx.Timeout = DEFAULT_TIMEOUT
     idle_timeout: float = DEFAULT_IDLE_TIMEOUT
+    max_event_size: int = DEFAULT_MAX_EVENT_SIZE
     retry_policy: RetryPolicy = field(default_factory=RetryPolicy)
     default_headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     default_metadata: Mapping[str, Any] = field(default_factory=dict[str, Any], repr=False)
+    # What others make of these settings once and keep; it has the key in it, and does not travel.
+    kept: dict[Any, Any] = field(default_factory=dict[Any, Any], init=False, repr=False, compare=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "kept": {}}
 
     @classmethod
     def resolve(
@@ -71,6 +78,7 @@ class Settings:
         workspace_id: str | UUID | None = None,
         timeout: float | httpx.Timeout | None = None,
         idle_timeout: float | None = None,
+        max_event_size: int | None = None,
         max_retries: int | None = None,
         retry_policy: RetryPolicy | None = None,
         default_headers: Mapping[str, str] | None = None,
@@ -87,6 +95,7 @@ class Settings:
             workspace_id=self.workspace_id if workspace_id is None else _workspace_id(workspace_id),
             timeout=self.timeout if timeout is None else _timeout(timeout),
             idle_timeout=self.idle_timeout if idle_timeout is None else _seconds("idle_timeout", idle_timeout),
+            max_event_size=self.max_event_size if max_event_size is None else _max_event_size(max_event_size),
             retry_policy=policy if max_retries is None else replace(policy, max_retries=max_retries),
             default_headers={**self.default_headers, **_headers({} if default_headers is None else default_headers)},
             default_metadata={
@@ -94,6 +103,11 @@ class Settings:
                 **_metadata({} if default_metadata is None else default_metadata),
             },
         )
+
+    @property
+    def secure(self) -> bool:
+        """Whether `base_url` is an https address."""
+        return self.base_url.startswith("https:")
 
     @property
     def attempt_limit(self) -> float:
@@ -176,6 +190,15 @@ def _seconds(name: str, value: object) -> float:
             hint='Pass seconds as a number above 0; float("inf") means no limit.',
         )
     return math.inf if value > threading.TIMEOUT_MAX else float(value)
+
+
+def _max_event_size(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        shown = repr(value) if isinstance(value, (int, float)) else article(value)
+        raise ConfigurationError(
+            f"max_event_size: {shown} is not allowed.", hint="Pass bytes as a whole number above 0."
+        )
+    return value
 
 
 def _metadata(metadata: Mapping[str, Any]) -> Mapping[str, Any]:

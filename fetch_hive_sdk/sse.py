@@ -11,8 +11,6 @@ from collections.abc import Iterator
 
 __all__ = ["EventTooLargeError", "SSEDecoder"]
 
-MAX_EVENT_SIZE = 16 * 1024 * 1024
-
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -24,15 +22,15 @@ class SSEDecoder:
     """An incremental decoder for one stream.
 
     Args:
-        max_event_size: The most bytes one event, or one line of it, may have. Default 16 MiB.
+        max_event_size: The most bytes one event, or one line of it, may have.
     """
 
-    def __init__(self, max_event_size: int = MAX_EVENT_SIZE) -> None:
+    def __init__(self, max_event_size: int) -> None:
         self._max_event_size = max_event_size
         self._line: list[bytes] = []  # the pieces of a line that has not ended yet
         self._line_size = 0
         self._data: list[bytes] = []  # the data lines of an event that has not ended yet
-        self._data_size = 0
+        self._data_size = 0  # with their names, as they came
         self._after_cr = False  # the last byte was CR: an LF that follows belongs to it
         self._at_start = True
 
@@ -42,42 +40,67 @@ class SSEDecoder:
         Raises:
             EventTooLargeError: An event is larger than `max_event_size`.
         """
+        if self._at_start or self._after_cr or b"\r" in chunk or len(chunk) > self._max_event_size:
+            yield from self._feed_lines(chunk)
+            return
+        if self._line or self._data:
+            end = chunk.find(b"\n\n") + 2
+            if end < 2:
+                yield from self._feed_lines(chunk)
+                return
+            yield from self._feed_lines(chunk[:end])
+            chunk = chunk[end:]
+        # What follows begins with an event, and nearly all events are one line of data.
+        *events, unended = chunk.split(b"\n\n")
+        for event in events:
+            if event[:6] == b"data: " and b"\n" not in event:
+                yield event[6:]
+            else:
+                yield from self._feed_lines(event + b"\n\n")
+        if unended:
+            yield from self._feed_lines(unended)
+
+    def _feed_lines(self, chunk: bytes) -> Iterator[bytes]:
         if self._after_cr and chunk:
             self._after_cr = False
-            chunk = chunk[1:] if chunk[:1] == b"\n" else chunk
-        if not chunk:
-            return
-        *ended, rest = _split_lines(chunk)
-        self._after_cr = chunk.endswith(b"\r")
-        if self._line and ended:
-            ended[0] = b"".join((*self._line, ended[0]))
-            self._line, self._line_size = [], 0
-        for line in ended:
-            if (event := self._line_ended(line)) is not None:
+            chunk = chunk.removeprefix(b"\n")
+        *lines, unended = _split_lines(chunk)
+        if chunk.endswith(b"\r"):
+            self._after_cr = True
+        if lines and (self._line or self._at_start):
+            lines[0] = self._whole_line(lines[0])
+        data = self._data
+        for line in lines:
+            if line:
+                if line[:6] == b"data: ":  # as nearly all begin
+                    data.append(line[6:])
+                elif line[:5] in (b"data:", b"data"):
+                    data.append(line[5:])
+                else:
+                    self._check_size(len(line))
+                    continue
+                self._data_size += len(line)
+                self._check_size(self._data_size)
+            elif data:
+                event = data[0] if len(data) == 1 else b"\n".join(data)
+                data.clear()
+                self._data_size = 0
                 yield event
-        if rest:
-            self._line.append(rest)
-            self._line_size += len(rest)
-            self._check_size(self._line_size)
+        if unended:
+            self._hold(unended)
 
-    def _line_ended(self, line: bytes) -> bytes | None:
+    def _whole_line(self, end: bytes) -> bytes:
+        line = b"".join((*self._line, end))
+        self._line, self._line_size = [], 0
         if self._at_start:
             self._at_start = False
             line = line.removeprefix(_BOM)
-        self._check_size(len(line))
-        if not line:
-            if not self._data:
-                return None
-            event = self._data[0] if len(self._data) == 1 else b"\n".join(self._data)
-            self._data, self._data_size = [], 0
-            return event
-        name, _, value = line.partition(b":")
-        if name == b"data":
-            value = value[1:] if value[:1] == b" " else value
-            self._data.append(value)
-            self._data_size += len(value) + 1
-            self._check_size(self._data_size)
-        return None
+        return line
+
+    def _hold(self, piece: bytes) -> None:
+        self._line.append(piece)
+        self._line_size += len(piece)
+        self._check_size(self._line_size)
 
     def _check_size(self, size: int) -> None:
         if size > self._max_event_size:
@@ -85,7 +108,8 @@ class SSEDecoder:
 
 
 def _split_lines(chunk: bytes) -> list[bytes]:
-    """Split at LF, CR and CRLF alone: `bytes.splitlines` knows just these, yet drops the last empty piece."""
-    if b"\r" in chunk:
-        chunk = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    return chunk.split(b"\n")
+    """Split at LF, CR and CRLF alone, which are all that bytes know; last comes the line that has not ended, or b""."""
+    lines = chunk.splitlines()
+    if not lines or chunk.endswith((b"\n", b"\r")):
+        lines.append(b"")
+    return lines

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import anyio
 import anyio.lowlevel
@@ -23,6 +23,7 @@ import httpx
 import pydantic_core
 from typing_extensions import Self
 
+from .answers import as_text
 from .deadlines import DeadlineExceeded, waits_end_at
 from .drivers import drive, drive_async, in_own_task
 from .errors import (
@@ -35,12 +36,20 @@ from .errors import (
     also,
     error_code_of,
 )
-from .events import ArtifactEvent, ErrorEvent, ResponseEvent, StreamEvent, ToolEvent, UsageEvent, read_event
+from .events import (
+    ArtifactEvent,
+    ErrorEvent,
+    ReasoningEvent,
+    ResponseEvent,
+    StreamEvent,
+    ToolEvent,
+    UsageEvent,
+    read_event,
+)
 from .exchange import open_stream
 from .http import AsyncPool, SyncPool
 from .operations import Operation
-from .results import as_text
-from .settings import DEFAULT_IDLE_TIMEOUT, Settings
+from .settings import DEFAULT_IDLE_TIMEOUT, DEFAULT_MAX_EVENT_SIZE, Settings
 from .sse import EventTooLargeError, SSEDecoder
 
 __all__ = ["AsyncStream", "Stream"]
@@ -55,30 +64,40 @@ _FAILURES = (httpx.HTTPError, httpx.StreamError, OSError)
 
 
 class StreamReader(Generic[ResultT]):
-    """The state of one stream, without I/O: bytes are fed, events come out, an end is judged."""
+    """The state of one stream, without I/O: bytes are fed, events come out, an end is judged.
 
-    def __init__(self, operation: Operation[ResultT], idle_timeout: float = DEFAULT_IDLE_TIMEOUT) -> None:
+    Attributes:
+        events: The events that are complete and that nobody has taken yet.
+        request_id: The run's id, as soon as an event has carried it.
+        request: What was sent, for errors.
+        complete: Whether the service has said that it has sent all.
+        ended: Whether nothing more will come.
+    """
+
+    def __init__(
+        self,
+        operation: Operation[ResultT],
+        idle_timeout: float = DEFAULT_IDLE_TIMEOUT,
+        max_event_size: int = DEFAULT_MAX_EVENT_SIZE,
+    ) -> None:
         self._operation = operation
         self._idle_timeout = idle_timeout
-        self._decoder = SSEDecoder()
-        self._events: deque[StreamEvent | StreamError] = deque()
-        self._failed_with: ErrorEvent | None = None
-        self.request: httpx.Request | None = None  # what was sent, for errors
-        self.complete = False  # the service said that it has sent all
-        self.ended = False  # nothing more will come
+        self._max_event_size = max_event_size
+        self._decoder = SSEDecoder(max_event_size)
+        self._error: StreamError | None = None  # what comes after the events
+        self.events: deque[StreamEvent] = deque()
+        self.request_id: str | None = None
+        self.request: httpx.Request | None = None
+        self.complete = False
+        self.ended = False
         # What the events add up to, in the words of the plain answer.
         self._text: list[str] = []
         self._answer: dict[str, Any] = {}
 
     @property
-    def request_id(self) -> str | None:
-        """The run's id, as soon as an event has carried it."""
-        return self._answer.get("request_id")
-
-    @property
     def pending(self) -> bool:
         """Whether something is there to be read, or nothing more will come."""
-        return bool(self._events) or self.ended
+        return self.ended or bool(self.events)
 
     def feed(self, chunk: bytes) -> None:
         """Take in bytes as they came."""
@@ -86,11 +105,12 @@ class StreamReader(Generic[ResultT]):
             return
         try:
             for data in self._decoder.feed(chunk):
-                self._take(data)
+                if data:
+                    self._take(data)
                 if self.ended:
                     return
-        except EventTooLargeError as error:
-            self._interrupt(f"{error}")
+        except EventTooLargeError:
+            self._interrupt(f"it sent an event larger than max_event_size={self._max_event_size} bytes")
 
     def next(self) -> StreamEvent | None:
         """The next event that is complete, or None if bytes have to be fed first.
@@ -98,13 +118,15 @@ class StreamReader(Generic[ResultT]):
         Raises:
             StreamError: It is the turn of an error.
         """
-        if not self._events:
-            return None
-        event = self._events[0]
-        if isinstance(event, StreamError):
-            raise event  # it stays: a broken stream never turns into a whole one
-        self._events.popleft()
-        return event
+        if self.events:
+            return self.events.popleft()
+        self.raise_error()
+        return None
+
+    def raise_error(self) -> None:
+        """Raise the error that comes after the last event, if there is one: again and again, as nothing mends it."""
+        if self._error is not None:
+            raise self._error
 
     def end(self, failure: Exception | None = None, *, closed: bool = False) -> None:
         """Judge the end of the bytes, or the failure that ended them: complete, cut, or closed on purpose."""
@@ -118,30 +140,32 @@ class StreamReader(Generic[ResultT]):
     def result(self) -> ResultT:
         """What has come so far, as the plain call would return it."""
         answer = {**self._answer, "response": "".join(self._text)}
+        if self.request_id is not None:
+            answer["request_id"] = self.request_id
         return self._operation.read(pydantic_core.to_json(answer, inf_nan_mode="constants"))
 
     def _take(self, data: bytes) -> None:
         if data == b"[DONE]":
             self._finish()
             return
-        if not data:
-            return
         try:
             event = read_event(data)
         except ValueError:
             self._interrupt("it sent an event that is not a JSON object")
             return
-        self._events.append(event)
-        self._add(event)
+        self.events.append(event)
+        if self.request_id is None and event.request_id:
+            self.request_id = event.request_id
+        # Of these a stream has thousands; `isinstance` costs pydantic's classes ten times this comparison.
+        if type(event) is ResponseEvent:
+            self._text.append(event.response)
+            if model := event.model:
+                self._answer["model"] = model
+        elif type(event) is not ReasoningEvent:
+            self._add(event)
 
     def _add(self, event: StreamEvent) -> None:
-        if event.request_id:
-            self._answer.setdefault("request_id", event.request_id)
-        if isinstance(event, ResponseEvent):
-            self._text.append(event.response)
-            if event.model:
-                self._answer["model"] = event.model
-        elif isinstance(event, ToolEvent):
+        if isinstance(event, ToolEvent):
             self._answer.setdefault("tool_calls", []).append(_tool_call(event))
         elif isinstance(event, ArtifactEvent):
             self._answer.setdefault("artifacts", []).extend([event["artifact"]] if event.artifact else [])
@@ -149,24 +173,23 @@ class StreamReader(Generic[ResultT]):
             self._answer.update((name, value) for name, value in event.items() if name not in ("type", "request_id"))
             self.complete = True
         elif isinstance(event, ErrorEvent):
-            self._failed_with = event
-            self._finish()
+            self._fail(event)
+
+    def _fail(self, event: ErrorEvent) -> None:
+        text = event.error or event.message or "(no text)"
+        self._error = StreamFailedError(
+            f"The run failed while it was streamed: {text}{'' if text.endswith('.') else '.'}",
+            hint="What had come until then is in error.partial. The run was started and may be billed.",
+            partial=self.result(),
+            request_id=self.request_id,
+            error_code=error_code_of(event.to_dict()),
+            body=event.to_dict(),
+            may_have_run=True,
+        )
+        self._finish()
 
     def _finish(self) -> None:
         self.complete = self.ended = True
-        if (event := self._failed_with) is not None:
-            text = event.error or event.message or "(no text)"
-            self._events.append(
-                StreamFailedError(
-                    f"The run failed while it was streamed: {text}{'' if text.endswith('.') else '.'}",
-                    hint="What had come until then is in error.partial. The run was started and may be billed.",
-                    partial=self.result(),
-                    request_id=self.request_id,
-                    error_code=error_code_of(event.to_dict()),
-                    body=event.to_dict(),
-                    may_have_run=True,
-                )
-            )
 
     def _interrupt(
         self,
@@ -174,7 +197,7 @@ class StreamReader(Generic[ResultT]):
         cause: Exception | None = None,
         kind: type[StreamInterruptedError] = StreamInterruptedError,
     ) -> None:
-        error = (also(kind, type(cause)) if cause is not None else kind)(
+        self._error = (also(kind, type(cause)) if cause is not None else kind)(
             f"The stream of {self._operation.name} was interrupted: {problem}.",
             hint=f"What had come until then is in error.partial. {MAY_HAVE_RUN_HINT}",
             partial=self.result(),
@@ -182,8 +205,7 @@ class StreamReader(Generic[ResultT]):
             may_have_run=True,
             request=self.request,
         )
-        error.__cause__ = cause
-        self._events.append(error)
+        self._error.__cause__ = cause
         self.ended = True
 
 
@@ -192,13 +214,18 @@ def _tool_call(event: ToolEvent) -> dict[str, Any]:
     return {"tool_name": event.tool, "tool_input": as_text(event.tool_input), "observation": event.observation}
 
 
+def _is_plain(response: httpx.Response) -> bool:
+    """Whether the body is as it came, and can be taken without the layers that httpx has for those that are not."""
+    return "Content-Encoding" not in response.headers
+
+
 class _StreamState(Generic[ResultT]):
     """What both streams hold."""
 
     def __init__(self, operation: Operation[ResultT], settings: Settings) -> None:
         self._operation = operation
         self._settings = settings
-        self._reader = StreamReader(operation, settings.idle_timeout)
+        self._reader = StreamReader(operation, settings.idle_timeout, settings.max_event_size)
         self._response: httpx.Response | None = None
         self._opened = False  # the call has been made, whatever came of it
         self._refusal: Exception | None = None  # why it could not be opened
@@ -219,19 +246,21 @@ class _StreamState(Generic[ResultT]):
     def _check_readable(self) -> None:
         if self._refusal is not None:
             raise self._refusal
-        if self._left_early:
-            raise StreamClosedError(
-                "The stream was left before its end, by break or close(), and its connection is given back.",
-                hint="Read it in one loop, or keep what you need while you read.",
-                partial=self._reader.result(),
-                request_id=self.request_id,
-                may_have_run=self._opened,
-            )
+        if not self._left_early:
+            return
+        raise StreamClosedError(
+            "The stream was left before its end, by break or close(), and its connection is given back.",
+            hint="Read it in one loop, or keep what you need while you read.",
+            partial=self._reader.result(),
+            request_id=self.request_id,
+            may_have_run=self._opened,
+        )
 
     def _begin(self) -> None:
         """Enter a read. Two at once would send the call twice, or tear the events apart."""
         with self._lock:
-            self._check_readable()
+            if self._left_early or self._refusal is not None:
+                self._check_readable()
             if self._busy:
                 raise StreamError(
                     "The stream is being read by another thread or task.",
@@ -240,6 +269,16 @@ class _StreamState(Generic[ResultT]):
                     may_have_run=True,
                 )
             self._busy = True
+
+    def _at_hand(self) -> StreamEvent | None:
+        """The next event, if it has come together with one that was read, and nobody closed the stream since."""
+        events = self._reader.events
+        if not events or self._busy or self._left_early:
+            return None
+        try:
+            return events.popleft()
+        except IndexError:  # another thread was quicker
+            return None
 
     def _note_refusal(self, refusal: BaseException) -> None:
         if isinstance(refusal, Exception):
@@ -297,22 +336,24 @@ class Stream(_StreamState[ResultT]):
 
     def __iter__(self) -> Generator[StreamEvent, None, None]:
         # A generator, so that the end of a loop, by break too, closes the stream at once.
-        while (event := self._next()) is not None:
+        while self._wait():
             try:
-                yield event
+                while (event := self._at_hand()) is not None:
+                    yield event
             except BaseException:
                 self.close()
                 raise
 
     def __next__(self) -> StreamEvent:
-        if (event := self._next()) is None:
-            raise StopIteration
+        while (event := self._at_hand()) is None:
+            if not self._wait():
+                raise StopIteration
         return event
 
     @property
     def text(self) -> Iterator[str]:
         """The pieces of the answer's text, as they come."""
-        return (event.response for event in self if isinstance(event, ResponseEvent))
+        return (event.response for event in self if type(event) is ResponseEvent)
 
     def final(self) -> ResultT:
         """Read the rest and return the whole answer, as the call without streaming would."""
@@ -348,14 +389,16 @@ class Stream(_StreamState[ResultT]):
             with suppress(OSError):
                 socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
-    def _next(self) -> StreamEvent | None:
+    def _wait(self) -> bool:
+        """Wait for events, unless there are some already. False at the stream's end."""
         self._begin()
-        return self._reading(self._next_event)
+        return self._reading(self._read)
 
     def _reading(self, read: Callable[[], _ReadT]) -> _ReadT:
         try:
             result = read()
-            self._check_readable()
+            if self._left_early:
+                self._check_readable()
         except BaseException:
             self._shut()
             raise
@@ -376,28 +419,31 @@ class Stream(_StreamState[ResultT]):
             self._note_refusal(refusal)
             raise
         self._response, self._reader.request = response, response.request
-        self._chunks = response.iter_bytes()
+        self._chunks = (
+            iter(cast("httpx.SyncByteStream", response.stream)) if _is_plain(response) else response.iter_bytes()
+        )
 
-    def _next_event(self) -> StreamEvent | None:
-        self._open()
-        while (event := self._reader.next()) is None:
-            self._check_readable()
-            if self._reader.ended:
+    def _read(self) -> bool:
+        if not self._opened:
+            self._open()
+        reader, chunks = self._reader, self._chunks
+        while not reader.events:
+            if reader.ended:
+                reader.raise_error()
                 self._drain()
-                return None
-            self._read_until_event()
-        return event
-
-    def _read_until_event(self) -> None:
-        try:
-            with waits_end_at(time.monotonic() + self._patience()):
-                # Comments keep the connection alive, but they are no events: they do not end the wait.
-                while not self._reader.pending:
-                    self._reader.feed(next(self._chunks))
-        except StopIteration:
-            self._reader.end(closed=self._left_early)
-        except _FAILURES as failure:
-            self._reader.end(failure, closed=self._left_early)
+                return False
+            try:
+                with waits_end_at(time.monotonic() + self._patience()):
+                    # Comments keep the connection alive, but they are no events: they do not end the wait.
+                    while not (reader.events or reader.ended):
+                        reader.feed(next(chunks))
+            except StopIteration:
+                reader.end(closed=self._left_early)
+            except _FAILURES as failure:
+                reader.end(failure, closed=self._left_early)
+            if self._left_early:
+                self._check_readable()
+        return True
 
     def _drain(self) -> None:
         """Read to the end of the body, so that its connection can be used again."""
@@ -443,8 +489,9 @@ class AsyncStream(_StreamState[ResultT]):
         return self
 
     async def __anext__(self) -> StreamEvent:
-        if (event := await self._next()) is None:
-            raise StopAsyncIteration
+        while (event := self._at_hand()) is None:
+            if not await self._wait():
+                raise StopAsyncIteration
         return event
 
     @property
@@ -487,9 +534,10 @@ class AsyncStream(_StreamState[ResultT]):
             finally:
                 await self._response.aclose()
 
-    async def _next(self) -> StreamEvent | None:
+    async def _wait(self) -> bool:
+        """Wait for events, unless there are some already. False at the stream's end."""
         self._begin()
-        return await self._reading(self._next_event)
+        return await self._reading(self._read)
 
     async def _reading(self, read: Callable[[], Awaitable[_ReadT]]) -> _ReadT:
         try:
@@ -510,7 +558,8 @@ class AsyncStream(_StreamState[ResultT]):
             with anyio.CancelScope() as self._waiting:
                 response = await drive_async(open_stream(self._operation, self._settings), self._pool)
                 self._response, self._reader.request = response, response.request
-                self._chunks = response.aiter_bytes()
+                stream = cast("httpx.AsyncByteStream", response.stream)
+                self._chunks = aiter(stream) if _is_plain(response) else response.aiter_bytes()
         except StopAsyncIteration as error:
             self._refusal = RuntimeError("The transport or a hook raised StopAsyncIteration.")
             raise self._refusal from error
@@ -518,15 +567,19 @@ class AsyncStream(_StreamState[ResultT]):
             self._note_refusal(refusal)
             raise
 
-    async def _next_event(self) -> StreamEvent | None:
-        await self._open()
-        while (event := self._reader.next()) is None:
-            self._check_readable()
-            if self._reader.ended:
+    async def _read(self) -> bool:
+        if not self._opened:
+            await self._open()
+            self._check_readable()  # closing ends the opening, too
+        reader = self._reader
+        while not reader.events:
+            if reader.ended:
+                reader.raise_error()
                 await self._drain()
-                return None
+                return False
             await self._read_until_event()
-        return event
+            self._check_readable()
+        return True
 
     async def _read_until_event(self) -> None:
         patience = self._patience()
@@ -565,6 +618,6 @@ class _AsyncText(AsyncIterator[str]):
 
     async def __anext__(self) -> str:
         async for event in self._stream:
-            if isinstance(event, ResponseEvent):
+            if type(event) is ResponseEvent:
                 return event.response
         raise StopAsyncIteration

@@ -36,7 +36,7 @@ from fetch_hive_sdk import (
     WorkflowRun,
 )
 from fetch_hive_sdk.deadlines import DeadlineExceeded, Trace
-from fetch_hive_sdk.exchange import Failure, Send, Sleep, Step, open_stream, run
+from fetch_hive_sdk.exchange import Arrived, Failure, Send, Sleep, Step, is_event_stream, open_stream, run
 from fetch_hive_sdk.operations import Operation, invoke_prompt, invoke_workflow
 from fetch_hive_sdk.settings import Settings
 
@@ -80,6 +80,16 @@ def failed(error: Exception, trace: Trace | None = None) -> Failure:
     return Failure(error, request(), trace or Trace())
 
 
+def came(outcome: httpx.Response | Exception | Failure, step: Send | None = None) -> Arrived | Failure:
+    """What a driver hands back: a response is read, unless it is the stream of events that was asked for."""
+    if isinstance(outcome, Exception):
+        return failed(outcome)
+    if isinstance(outcome, Failure):
+        return outcome
+    streamed = step is not None and step.operation.streaming and outcome.is_success and is_event_stream(outcome)
+    return Arrived(outcome, None if streamed else outcome.content)
+
+
 def play(exchange: Generator[Step, Any, Any], *outcomes: httpx.Response | Exception | Failure) -> Play:
     """Carry an exchange out with these outcomes: its steps by name, and its result or error."""
     steps: list[str] = []
@@ -90,8 +100,7 @@ def play(exchange: Generator[Step, Any, Any], *outcomes: httpx.Response | Except
             step = exchange.send(given)
             if isinstance(step, Send):
                 steps.append("send")
-                given = left.pop(0)
-                given = failed(given) if isinstance(given, Exception) else given
+                given = came(left.pop(0), step)
             else:
                 assert isinstance(step, Sleep)
                 assert step.seconds >= 0
@@ -360,7 +369,7 @@ def sleeps(settings: Settings, *outcomes: httpx.Response | Exception) -> list[fl
     waited: list[float] = []
     step: Any = next(exchange)
     for outcome in outcomes:
-        step = exchange.send(failed(outcome) if isinstance(outcome, Exception) else outcome)
+        step = exchange.send(came(outcome))
         assert isinstance(step, Sleep)
         waited.append(step.seconds)
         step = exchange.send(None)

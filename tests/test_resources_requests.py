@@ -22,7 +22,7 @@ from fetch_hive_sdk import (
     WaitTimeoutError,
 )
 from fetch_hive_sdk.deadlines import Trace
-from fetch_hive_sdk.exchange import Failure, Send, Sleep
+from fetch_hive_sdk.exchange import Arrived, Failure, Send, Sleep
 from fetch_hive_sdk.resources import requests
 from fetch_hive_sdk.settings import Settings
 
@@ -166,7 +166,8 @@ class Clock:
                 given = None
                 if isinstance(step, Send):
                     self.limits.append(step.settings.attempt_limit)
-                    given = left.pop(0)
+                    outcome = left.pop(0)
+                    given = outcome if isinstance(outcome, Failure) else Arrived(outcome, outcome.content)
                 else:
                     assert isinstance(step, Sleep)
                     self.delays.append(step.seconds)

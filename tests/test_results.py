@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
+from pydantic import PrivateAttr
 
 from fetch_hive_sdk import (
     AgentReply,
@@ -375,6 +376,16 @@ def test_usage(fields: dict[str, Any], counts: tuple[Any, ...]) -> None:
     assert fields == dict(usage)
 
 
+def test_usage_with_more() -> None:
+    """What usage holds beside its counts is kept, and a change of it by attribute changes nothing by key."""
+    fields = {"total_tokens": 3, "prices": {"input": [0.5]}, "rate": float("inf")}
+    usage = read(PromptResult, {"usage": fields}).usage
+
+    usage.prices["input"].clear()
+
+    assert fields == dict(usage)
+
+
 def test_usage_by_hand() -> None:
     """Usage can be made by hand and validated from itself."""
     usage = Usage(prompt_tokens=2, total_tokens=3)
@@ -645,6 +656,35 @@ def test_changed_copy() -> None:
     assert "new" == changed.response == changed["response"]
     assert result != changed
     assert result == result.model_copy()
+
+
+def test_part_of_odd_things() -> None:
+    """A part made by hand of things that JSON does not know keeps them by key as far as JSON can tell them."""
+    approval = PendingToolApproval.model_validate({"arguments": {"to": ("Ann", "Bob"), "who": Thing()}})
+
+    assert {"arguments": {"to": ["Ann", "Bob"], "who": "a thing"}} == dict(approval)
+
+
+class Thing:
+    def __str__(self) -> str:
+        return "a thing"
+
+
+def test_results_of_ones_own() -> None:
+    """A class derived from a result, with private state of its own, is read, copied and pickled as the results are."""
+    result = OwnResult.from_json(b'{"response":"Hi","score":3,"more":[1]}')
+    result._seen.append("once")
+
+    for again in (result, result.model_copy(), copy.copy(result), copy.deepcopy(result)):
+        assert (3, ["once"]) == (again.score, again._seen)
+        assert {"response": "Hi", "score": 3, "more": [1]} == dict(again)
+        assert result == again
+    assert 4 == result.model_copy(update={"score": 4})["score"]
+
+
+class OwnResult(PromptResult, frozen=True):
+    score: int = 0
+    _seen: list[str] = PrivateAttr(default_factory=list)
 
 
 def test_no_secret_in_a_traceback() -> None:

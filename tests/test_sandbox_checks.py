@@ -366,3 +366,9 @@ def test_a_webhook_body_without_inputs_is_the_inputs(sandbox: Sandbox) -> None:
     body = {**BACK, "topic": "AI", "id": 7, "metadata": {"plan": "pro"}, "user": "u-7"}
     run = go_on(sandbox, trigger(sandbox, "workflow", body))
     assert (run.inputs, run.metadata, run.user) == ({"topic": "AI", "id": 7}, {"plan": "pro"}, "u-7")
+
+
+def test_a_long_list_is_not_deep(sandbox: Sandbox) -> None:
+    """A body with very many brackets is taken, as long as they are beside each other."""
+    body = {**PROMPT, "inputs": {"rows": [[1, {"a": "b"}]] * 200}}
+    assert ask(sandbox, "prompt", body).status == 200

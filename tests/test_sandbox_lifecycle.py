@@ -190,6 +190,7 @@ def stop(_seconds: float) -> None:
 
 def test_a_wait_that_is_broken_off_ends_a_direct_run(sandbox: Sandbox) -> None:
     """A direct run whose server stops is marked failed with the reason; nobody waits for its reply."""
+    sandbox.prompt("support-classifier", reply=Answer("billing", duration=2.5))
     with pytest.raises(Stopped):
         sandbox.engine.handle("POST", "/v1/prompt/invoke", KEY, json.dumps(PROMPT).encode(), wait=stop)
     [run] = sandbox.runs
@@ -389,6 +390,7 @@ def test_a_listener_may_use_the_sandbox_and_leave(sandbox: Sandbox) -> None:
         seen.extend(run.status for run in sandbox.runs)
         invoke(sandbox, "agent")
 
+    sandbox.prompt("support-classifier", reply=lambda _inputs: "billing")
     unsubscribe = sandbox.engine.subscribe(listen)
     invoke(sandbox, "prompt")
     assert seen == ["running"]

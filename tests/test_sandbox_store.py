@@ -492,6 +492,37 @@ def test_metadata_filters(store: Store, filters: tuple[MetadataFilter, ...], exp
     assert ids(store.runs(RunFilter(metadata=filters))) == expected
 
 
+def test_ended_runs_are_there_whenever_they_are_looked_for(store: Store, path: Path) -> None:
+    """Runs that are added when they have ended are found at once, in their order, in memory as in a file."""
+    with closing(Store(path)) as in_file:
+        for either in (store, in_file):
+            for number in range(1, 251):
+                either.add_ended(make_run(number, status="completed", metadata={"number": number}))
+                if number in (1, 120):
+                    assert either.get(identifier(number)) is not None
+            assert [run.request_id for run in either.runs()] == [identifier(number) for number in range(1, 251)]
+            assert either.count(RunFilter(metadata=(MetadataFilter(key="number", value=249),))) == 1
+
+
+@pytest.mark.parametrize("read", [True, False])
+def test_an_ended_run_needs_an_id_of_its_own(store: Store, read: bool) -> None:
+    """A second run with the same id is refused, whether the first was looked at meanwhile or not."""
+    store.add_ended(make_run(status="completed"))
+    assert not read or store.count() == 1
+    with pytest.raises(ConfigurationError, match="already"):
+        store.add_ended(make_run(status="failed"))
+    assert [run.status for run in store.runs()] == ["completed"]
+
+
+def test_an_ended_run_is_remembered_as_it_was(store: Store) -> None:
+    """What changes in a run's values after it was added does not change what is remembered."""
+    inputs = {"topic": "AI"}
+    store.add_ended(make_run(status="completed", inputs=inputs))
+    inputs["topic"] = "something else"
+    [run] = store.runs()
+    assert run.inputs == {"topic": "AI"}
+
+
 def test_metadata_keys(store: Store) -> None:
     """The keys that are suggested are those that were sent, by kind, sorted."""
     store.add(make_run(1, metadata={"z": 1, "a": 2}))

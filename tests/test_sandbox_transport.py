@@ -161,7 +161,7 @@ def test_a_sandbox_makes_clients_that_talk_to_it(
         "workspace_id": sandbox.workspace_id,
         "timeout": 5,
     }
-    assert isinstance(http, httpx.Client if name == "FetchHive" else httpx.AsyncClient)
+    assert isinstance(http, SandboxTransport)
 
 
 # --- replies that pause, break off or lie ---------------------------------------------------------------

@@ -208,6 +208,29 @@ def test_bad_seconds(name: str, value: object, shown: str) -> None:
     assert 'float("inf") means no limit' in error.hint
 
 
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(0, "0"), (-1, "-1"), (1.5, "1.5"), (INFINITY, "inf"), (True, "True"), ("30", "a str"), ([30], "a list")],
+)
+def test_bad_max_event_size(value: object, shown: str) -> None:
+    """A size that is no whole number above 0 is refused by name."""
+    error = refusal(max_event_size=value)
+
+    assert f"max_event_size: {shown} is not allowed." == error.message
+    assert "bytes as a whole number above 0" in error.hint
+
+
+def test_max_event_size() -> None:
+    """The largest event of a stream is 16 MiB unless another size is set, and can be changed."""
+    settings = resolve(max_event_size=1)
+
+    assert (16 * 1024 * 1024, 1, 5) == (
+        resolve().max_event_size,
+        settings.changed().max_event_size,
+        settings.changed(max_event_size=5).max_event_size,
+    )
+
+
 def test_idle_timeout_has_no_phases() -> None:
     """An httpx.Timeout sets the phases of a call; for the idle time of a stream it is refused."""
     assert "idle_timeout: a Timeout is not allowed." == refusal(idle_timeout=httpx.Timeout(5)).message

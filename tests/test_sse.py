@@ -87,7 +87,7 @@ def test_byte_by_byte(stream: bytes, events: list[bytes]) -> None:
 
 def test_event_at_its_blank_line() -> None:
     """An event comes out as soon as its blank line ends, also where that is a CR whose LF is still on its way."""
-    decoder = SSEDecoder()
+    decoder = SSEDecoder(1000)
 
     assert [] == list(decoder.feed(b"data: a\r\n"))
     assert [b"a"] == list(decoder.feed(b"\r"))

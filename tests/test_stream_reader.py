@@ -28,7 +28,6 @@ from fetch_hive_sdk import (
 from fetch_hive_sdk.deadlines import DeadlineExceeded
 from fetch_hive_sdk.operations import invoke_agent, invoke_prompt
 from fetch_hive_sdk.settings import Settings
-from fetch_hive_sdk.sse import SSEDecoder
 from fetch_hive_sdk.streams import StreamReader
 
 REQUEST_ID = "req_0190aaaabbbbccccddddeeeeffff0001"
@@ -276,16 +275,18 @@ def test_unreadable_event(bad: str) -> None:
     assert reader.ended is True
 
 
-def test_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An event beyond the limit interrupts the stream, after the events before it."""
-    monkeypatch.setattr("fetch_hive_sdk.streams.SSEDecoder", lambda: SSEDecoder(200))
-    reader = prompt_reader()
+def test_too_large() -> None:
+    """An event beyond max_event_size interrupts the stream, after the events before it, and names option and limit."""
+    operation = invoke_prompt(SETTINGS, "d", "v", None, None, None, streaming=True)
+    reader = StreamReader(operation, max_event_size=200)
     reader.feed(wire(HELLO, {**WORLD, "response": "x" * 300}, END))
     reader.feed(wire(END))
 
     assert "response" == getattr(reader.next(), "type", None)
-    with pytest.raises(StreamInterruptedError, match="an event is larger than 200 bytes"):
-        reader.next()
+    for _ in range(2):
+        with pytest.raises(StreamInterruptedError, match="larger than max_event_size=200 bytes") as caught:
+            reader.next()
+    assert "Hello" == caught.value.partial.response
 
 
 @pytest.mark.parametrize("failure", [httpx.ReadTimeout("slow"), DeadlineExceeded()], ids=["timeout", "deadline"])

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import importlib.metadata
 import threading
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -183,15 +184,15 @@ async def test_an_unreadable_event_is_no_small_matter(
     assert "Hel" == caught.value.partial.response
 
 
-async def test_an_oversized_event_is_refused(
-    faulty: FaultyServer, make_client: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """An event beyond the size limit interrupts the stream instead of filling the memory."""
-    monkeypatch.setattr("fetch_hive_sdk.sse.SSEDecoder.__init__.__defaults__", (100,))
+async def test_an_oversized_event_is_refused(faulty: FaultyServer, make_client: Callable[..., Any]) -> None:
+    """An event beyond the client's max_event_size, or that of with_options(), breaks off the stream."""
     faulty.then(chunked(b"data: " + b"x" * 200))
-    async with make_client(base_url=faulty.base_url) as client:
-        with pytest.raises(StreamInterruptedError, match="larger than 100 bytes"):
-            await prompt(client).final()
+    async with make_client(base_url=faulty.base_url, max_event_size=100) as client:
+        for limit, limited in ((100, client), (150, client.with_options(max_event_size=150))):
+            with pytest.raises(StreamInterruptedError, match=f"larger than max_event_size={limit} bytes"):
+                await prompt(limited).final()
+        faulty.then(WHOLE)
+        assert "Hello" == (await prompt(client.with_options(max_event_size=200)).final()).response
 
 
 async def test_silence_ends_at_the_idle_timeout(faulty: FaultyServer, make_client: Callable[..., Any]) -> None:
@@ -640,3 +641,43 @@ def test_next_reads_one_event(faulty: FaultyServer) -> None:
         assert "reasoning" == next(opened).type
         assert ["response", "response", "usage"] == [event.type for event in opened]
         assert [] == list(opened)
+
+
+def test_a_stream_that_is_read_can_be_entered(faulty: FaultyServer) -> None:
+    """A block around a stream whose first event was taken before goes on with it, and sends nothing again."""
+    faulty.then(WHOLE)
+    with FetchHive("fhk_test", faulty.base_url) as client:
+        opened = prompt(client)
+        assert "reasoning" == next(opened).type
+        with opened:
+            assert "Hello" == opened.final().response
+    assert 1 == len(faulty.requests)
+
+
+@pytest.mark.parametrize("flavor", ["asyncio", "trio"], indirect=True)
+async def test_an_async_stream_that_is_read_can_be_entered(faulty: FaultyServer, flavor: str) -> None:
+    """The same for the async client."""
+    faulty.then(WHOLE)
+    async with AsyncFetchHive("fhk_test", faulty.base_url) as client:
+        opened = prompt(client)
+        assert "reasoning" == (await opened.__anext__()).type
+        async with opened:
+            assert "Hello" == (await opened.final()).response
+    assert 1 == len(faulty.requests)
+
+
+def test_an_event_that_another_thread_took_costs_nothing(faulty: FaultyServer) -> None:
+    """A thread that finds the last waiting event taken by another at that very moment waits for the next."""
+
+    class Taken(deque[Any]):
+        looked = 0
+
+        def __bool__(self) -> bool:  # says at first that there is an event, which then is gone
+            self.looked += 1
+            return self.looked <= 2 or len(self) > 0
+
+    faulty.then(WHOLE)
+    with FetchHive("fhk_test", faulty.base_url) as client:
+        opened = prompt(client)
+        opened._reader.events = Taken()
+        assert ["reasoning", "response", "response", "usage"] == [event.type for event in opened]

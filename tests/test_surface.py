@@ -159,6 +159,41 @@ def test_clients_load_no_resources() -> None:
     assert {"fetch_hive_sdk.resources.base", "fetch_hive_sdk.resources.models"} == nouns
 
 
+def test_clients_load_no_pydantic() -> None:
+    """Making a client loads neither pydantic nor anyio, which take as long as httpx itself."""
+    loaded = loaded_by("from fetch_hive_sdk import FetchHive\nFetchHive('fhk_x')")
+
+    assert set() == loaded & {"pydantic", "pydantic_core", "anyio", "fetch_hive_sdk.results", "fetch_hive_sdk.streams"}
+
+
+FIRST_CALL = """
+import socket, sys, threading, time
+from fetch_hive_sdk import FetchHive
+
+server = socket.create_server(("127.0.0.1", 0))
+
+def answer():
+    connection, _ = server.accept()
+    received = b""
+    while b'"deployment"' not in received:
+        received += connection.recv(65536)
+    while "fetch_hive_sdk.results" not in sys.modules:
+        time.sleep(0.001)
+    body = b'{"response": "Hi"}'
+    connection.sendall(b"HTTP/1.1 200 OK\\r\\nContent-Length: %d\\r\\n\\r\\n" % len(body) + body)
+
+threading.Thread(target=answer, daemon=True).start()
+with FetchHive("fhk_x", f"http://127.0.0.1:{server.getsockname()[1]}/v1", timeout=30, max_retries=0) as client:
+    assert "pydantic" not in sys.modules
+    assert "Hi" == client.invoke_prompt(deployment="d").response
+"""
+
+
+def test_results_load_while_the_first_answer_is_awaited() -> None:
+    """The first call loads pydantic while the service works: one that answers only after that is understood."""
+    subprocess.run([sys.executable, "-c", FIRST_CALL], check=True)
+
+
 def test_verifier_loads_no_client() -> None:
     """A web handler that only verifies callbacks loads no client."""
     loaded = loaded_by("from fetch_hive_sdk import CallbackVerifier\nCallbackVerifier('s').sign(b'')")
@@ -169,8 +204,9 @@ def test_verifier_loads_no_client() -> None:
 # --- the direction of imports -------------------------------------------------------------------------
 
 LAYERS = [
-    {"version", "logs", "deadlines", "error_codes", "errors", "jsonable", "results", "events", "sse", "retries"}
-    | {"settings", "urls", "arguments", "uploads"},
+    {"version", "logs", "deadlines", "error_codes", "errors", "jsonable", "answers", "results", "events", "sse"}
+    | {"retries", "settings", "urls", "arguments", "uploads", "http_clients", "joined_writes", "connections"}
+    | {"async_connections", "aiohttp_connections", "httpx2_clients"},
     {"operations", "callbacks"},
     {"exchange"},
     {"http", "drivers", "streams"},

@@ -13,6 +13,7 @@ from typing import Any, Literal, Union
 from uuid import UUID
 
 import httpx
+import httpx2
 from pydantic import SecretStr
 from typing_extensions import assert_type
 
@@ -111,6 +112,15 @@ def construction() -> None:
     AsyncFetchHive(default_headers={"X-A": "1"}, default_metadata={"a": 1}, http_client=httpx.AsyncClient())
     FetchHive(http_client=httpx.AsyncClient())  # type: ignore[arg-type]
     AsyncFetchHive(http_client=httpx.Client())  # type: ignore[arg-type]
+    FetchHive(http_client=httpx.HTTPTransport())
+    AsyncFetchHive(http_client=httpx.AsyncHTTPTransport())
+    FetchHive(http_client=httpx2.Client())
+    AsyncFetchHive(http_client=httpx2.AsyncClient())
+    FetchHive(http_client=httpx2.AsyncClient())  # type: ignore[arg-type]
+    AsyncFetchHive(http_client=httpx2.Client())  # type: ignore[arg-type]
+    AsyncFetchHive(http_client="aiohttp")
+    AsyncFetchHive(http_client="requests")  # type: ignore[arg-type]
+    FetchHive(http_client="aiohttp")  # type: ignore[arg-type]
     FetchHive("fhk_x", None, 60.0, 5)  # type: ignore[call-arg, arg-type]
     RetryPolicy(invokes="never")  # type: ignore[arg-type]
 

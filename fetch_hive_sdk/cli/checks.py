@@ -19,6 +19,7 @@ from urllib.request import getproxies, proxy_bypass
 import httpx
 import pydantic
 
+from ..answers import read_object
 from ..errors import (
     APIConnectionError,
     AuthenticationError,
@@ -30,7 +31,6 @@ from ..errors import (
 from ..http import SyncPool, tls_context
 from ..resources.agents import Agents
 from ..resources.requests import Requests
-from ..results import read_object
 from ..retries import RetryPolicy
 from ..settings import DEFAULT_BASE_URL, Settings
 from ..urls import is_private
@@ -181,7 +181,7 @@ def _proxy(url: httpx.URL) -> tuple[str | None, Check]:
     proxy = None if named is None or proxy_bypass(url.host) else named
     try:
         pool = SyncPool(None)
-        pool.client()
+        pool.way()
         pool.close()
     except ConfigurationError as error:
         return proxy, Check("proxy", "fail", error.message, error.hint)

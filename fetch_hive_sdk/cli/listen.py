@@ -118,7 +118,7 @@ def _lines(received: Received) -> Iterator[str]:
 
 def _told(received: Received) -> str:
     """What the event is about: the answer, or the error."""
-    from ..results import as_text
+    from ..answers import as_text
 
     data = received.event.data if received.event else {}
     told = next((name for name in ("output", "response", "result", "error") if data.get(name) is not None), None)

@@ -60,7 +60,7 @@ def get(
 
 
 def _lines(record: RequestRecord) -> Iterator[tuple[str, str]]:
-    from ..results import as_text
+    from ..answers import as_text
 
     yield "request_id", one_line(record.request_id)
     yield "type", one_line(record.request_type)

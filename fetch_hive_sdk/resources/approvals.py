@@ -8,11 +8,12 @@ from uuid import UUID
 
 from pydantic import Field
 
+from ..answers import as_text, read_json, read_object
 from ..arguments import choice, encoded, number, optional_text, text
 from ..errors import BadRequestError, FetchHiveError, NotFoundError, UnprocessableEntityError
 from ..jsonable import article, refused
 from ..operations import Operation, query_string
-from ..results import Entity, Part, as_text, read_json, read_object
+from ..results import Entity, Part
 from ..settings import Settings
 from ..urls import segment
 from .base import AsyncResource, ResultList, SyncResource, enveloped, objects, workspace

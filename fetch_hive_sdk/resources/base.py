@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Generic, TypeVar, cast, overload
 
+from ..answers import Answered, HTTPResponse, read_json, read_object
 from ..drivers import drive, drive_async
 from ..errors import InvalidRequestError
 from ..exchange import Exchange, run
 from ..http import AsyncPool, SyncPool
 from ..operations import Operation
-from ..results import Answered, Entity, HTTPResponse, Result, read_json, read_object
+from ..results import Entity, Result
 from ..settings import Settings
 from ..urls import segment
 

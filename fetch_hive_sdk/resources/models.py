@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from ..answers import read_json
 from ..operations import Operation
-from ..results import Entity, read_json
+from ..results import Entity
 from .base import AsyncResource, ResultList, SyncResource, objects
 
 __all__ = ["Model"]

@@ -11,12 +11,13 @@ from typing import Any, Union
 import httpx
 from pydantic import Field
 
+from ..answers import read_object
 from ..arguments import number, plain_function
 from ..errors import APIConnectionError, APIStatusError, FetchHiveError, WaitTimeoutError
 from ..exchange import Exchange, Sleep, run
 from ..jsonable import refused
 from ..operations import Operation
-from ..results import Entity, read_object
+from ..results import Entity
 from ..settings import Settings
 from ..urls import segment
 from .base import AsyncResource, SyncResource, enveloped

@@ -6,7 +6,7 @@ import contextlib
 import os
 import sqlite3
 import weakref
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from threading import RLock
 from time import monotonic, sleep
@@ -102,17 +102,24 @@ class Database:
 
     Args:
         path: The file, made if it is not there; None: in memory.
+        before_use: Called before each transaction and each SELECT outside of one. May use the database itself.
+
+    Attributes:
+        lock: Held by the thread that uses the connection.
+        in_memory: True if there is no file.
 
     Raises:
         ConfigurationError: The file cannot be used; later too, if it turns out to be damaged.
     """
 
-    def __init__(self, path: str | os.PathLike[str] | None) -> None:
+    def __init__(self, path: str | os.PathLike[str] | None, *, before_use: Callable[[], None]) -> None:
         self._path = MEMORY if path is None else os.fspath(path)
-        self._lock = RLock()
+        self._before_use = before_use
+        self.in_memory = path is None
+        self.lock = RLock()
         self._connection = _connect(self._path)
         # A sandbox is seldom closed by hand, and Python 3.13 warns of connections that are left open.
-        self.close = weakref.finalize(self, _close, self._connection, self._lock, os.getpid())
+        self.close = weakref.finalize(self, _close, self._connection, self.lock, os.getpid())
 
     @contextmanager
     def transaction(self, begin: str = "BEGIN IMMEDIATE") -> Generator[None]:
@@ -122,20 +129,20 @@ class Database:
             begin: `BEGIN` where nothing is written: then no other process has to wait. Inside another transaction
                 it does not matter, as this one becomes a part of that.
         """
-        with self._lock:
+        with self.lock:
             if self._connection.in_transaction:
                 yield
                 return
-            try:
-                self._connection.execute(begin)
-                yield
-                self._connection.execute("COMMIT")
-            except BaseException as error:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                if type(error) is sqlite3.DatabaseError:
-                    raise _unusable(self._path, error) from error
-                raise
+            self._before_use()
+            with _damage_told(self._path):
+                try:
+                    self._connection.execute(begin)
+                    yield
+                    self._connection.execute("COMMIT")
+                except BaseException:
+                    if self._connection.in_transaction:
+                        self._connection.execute("ROLLBACK")
+                    raise
 
     def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
         """Execute one statement of a transaction that is open. Texts may have half a surrogate pair in them."""
@@ -146,8 +153,11 @@ class Database:
 
     def rows(self, sql: str, *values: Any) -> list[Any]:
         """The rows of a SELECT. A text with half a surrogate pair comes back as bytes; `as_text` reads it."""
-        with self.transaction("BEGIN"):
-            return self.execute(sql, *values).fetchall()
+        with self.lock:
+            if not self._connection.in_transaction:
+                self._before_use()
+            with _damage_told(self._path):
+                return self.execute(sql, *values).fetchall()
 
     def change(self, sql: str, *values: Any) -> bool:
         """Execute an UPDATE. False if nothing was there to change."""
@@ -223,6 +233,16 @@ def _close(db: sqlite3.Connection, lock: Any, pid: int) -> None:
         return
     with lock:  # at the interpreter's end another thread may be in the middle of something
         db.close()
+
+
+@contextmanager
+def _damage_told(path: str) -> Generator[None]:
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        if type(error) is sqlite3.DatabaseError:
+            raise _unusable(path, error) from error
+        raise
 
 
 def _unusable(path: str, error: sqlite3.Error) -> ConfigurationError:

@@ -144,6 +144,11 @@ class Deployments:
         """The one that answers for a variant; None if nothing is registered."""
         return self._all.get((kind, name, variant)) or self._all.get((kind, name, None))
 
+    def known(self, run: Run) -> Answer | None:
+        """What a run answers where no function of somebody's makes that; else None."""
+        deployment = self.find(run.kind, run.name, run.variant)
+        return None if deployment and deployment.computed else self.answer(run)
+
     def answer(self, run: Run) -> Answer:
         """What a run answers. A function that raises, or returns None, makes it fail and say so."""
         deployment = self.find(run.kind, run.name, run.variant)

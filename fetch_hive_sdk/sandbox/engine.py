@@ -6,7 +6,6 @@ import hmac
 import re
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any, Literal
 from urllib.parse import parse_qs, urlencode
@@ -36,7 +35,7 @@ from .replies import (
 )
 from .resources import Call, Desk, Handler
 from .routes import Route, route
-from .runs import Approval, Callback, HttpRequest, Kind, Refused, Reply, Run
+from .runs import Approval, Callback, HttpRequest, Kind, Refused, Reply, Run, with_changes
 from .signing import derive_secret
 from .store import Store
 from .wire import DONE, frame, json_bytes
@@ -166,11 +165,7 @@ class Engine:
         Raises:
             Refusal: 401: the key is missing or wrong.
         """
-        scheme, _, key = _header(headers, "authorization").partition(" ")
-        key = key.strip()
-        accepted = key if self.api_key is None else self.api_key
-        if scheme.lower() != "bearer" or not key or not hmac.compare_digest(key.encode(), accepted.encode()):
-            raise Refusal("Invalid access.", status=401)
+        self._authorize(_by_lower_name(headers))
 
     def handle(self, method: str, path: str, headers: Mapping[str, str], body: bytes, *, wait: Wait = no_wait) -> Reply:
         """Answer one request.
@@ -186,10 +181,11 @@ class Engine:
         """
         path, _, query = path.partition("?")
         parameters = {name: values[-1] for name, values in parse_qs(query, keep_blank_values=True).items()}
+        headers = _by_lower_name(headers)
         http = HttpRequest(
             method=method,
             path=_shown_path(path, parameters),
-            headers={shown: value for name, shown in _KEPT_HEADERS.items() if (value := _header(headers, name))},
+            headers={shown: headers[name] for name, shown in _KEPT_HEADERS.items() if headers.get(name)},
             body=body if len(body) <= self.choices.max_body else b"",
         )
         try:
@@ -246,12 +242,12 @@ class Engine:
     ) -> Reply:
         kind = found.kind or "workflow"
         name, *variant = found.values
-        given = _header(headers, TRIGGER_SECRET_HEADER) or parameters.get("secret", "")
+        given = headers.get(TRIGGER_SECRET_HEADER) or parameters.get("secret", "")
         if not hmac.compare_digest(given.encode(), self.secret(kind, name).encode()):
             raise Refusal("Invalid access.", status=self.choices.trigger_secret_status)
         request = check_trigger(kind, read_object(http.body), self.choices)
         run = self._new_run(kind, name, variant[0] if variant else None, request, http)
-        return self._start(replace(run, trigger="webhook"), headers, wait, deferred=True)
+        return self._start(with_changes(run, trigger="webhook"), headers, wait, deferred=True)
 
     def _new_run(self, kind: Kind, name: str, variant: str | None, request: dict[str, Any], http: HttpRequest) -> Run:
         by_agent = kind in ("agent", "hive_agent")
@@ -313,7 +309,7 @@ class Engine:
 
     def _fault(self, headers: Mapping[str, str], kind: Kind | None, name: str | None) -> Fault | None:
         """The fault scripted for a request: by its header, else by the sandbox."""
-        asked = _header(headers, FAULT_HEADER)
+        asked = headers.get(FAULT_HEADER)
         if not asked:
             return self.faults.take(kind, name)
         try:
@@ -332,7 +328,7 @@ class Engine:
             lenient = self._lenient and run.kind == "workflow"
             body = workflow_body(run, run.status, lenient=lenient, **more)
         status = self.choices.callback_status if run.kind == "workflow" else 202  # of agents it is documented
-        return replace(_json_reply(status, body), unfinished=run.request_id)
+        return with_changes(_json_reply(status, body), unfinished=run.request_id)
 
     def _reply(self, run: Run, answer: Answer) -> Reply:
         if run.kind == "workflow":
@@ -342,7 +338,7 @@ class Engine:
         if answer.error is not None:
             return self._error(502, answer.error, answer.error_code)
         reply = _json_reply(200, agent_body(run, answer) if run.kind == "agent" else prompt_body(run, answer))
-        return replace(reply, unfinished=run.request_id) if run.delegations else reply
+        return with_changes(reply, unfinished=run.request_id) if run.delegations else reply
 
     def _workflow_reply(self, run: Run, answer: Answer) -> Reply:
         if answer.error is None:
@@ -393,6 +389,7 @@ class Engine:
         return value if isinstance(value, Reply) else _json_reply(200, value)
 
     def _resource(self, handler: Handler, call: Call) -> Any:
+        call.read()
         # What a handler reads and writes is one change, of which a refusal leaves nothing.
         with self.store.transaction():
             try:
@@ -473,7 +470,7 @@ class Engine:
 
     def _enter(self, headers: Mapping[str, str], *, counts: bool) -> None:
         """Let a call pass that has a key, and is not one too many today."""
-        self.authorize(headers)
+        self._authorize(headers)
         if self._daily_limit is None or not (counts or self.choices.daily_limit_counts == "all"):
             return
         day = self.clock().astimezone(timezone.utc).date().isoformat()
@@ -483,6 +480,13 @@ class Engine:
                 raise Refusal(body["error"], status=429, code="api_rate_limit_exceeded", body=body)
             self.store.count_call(day)
 
+    def _authorize(self, headers: Mapping[str, str]) -> None:
+        scheme, _, key = headers.get("authorization", "").partition(" ")
+        key = key.strip()
+        accepted = key if self.api_key is None else self.api_key
+        if scheme.lower() != "bearer" or not key or not hmac.compare_digest(key.encode(), accepted.encode()):
+            raise Refusal("Invalid access.", status=401)
+
     def _refuse(self, refusal: Refusal, http: HttpRequest) -> Reply:
         status = refusal.status or self.choices.validation_status
         self._log_refusal(http, status, refusal.text, refusal.code)
@@ -491,7 +495,7 @@ class Engine:
             reply = _json_reply(status, {**body, **refusal.more})
         else:
             reply = _json_reply(status, refusal.body)
-        return replace(reply, headers={**reply.headers, **refusal.headers})
+        return with_changes(reply, headers={**reply.headers, **refusal.headers})
 
     def _check_size(self, body: bytes) -> None:
         if len(body) > self.choices.max_body:
@@ -501,7 +505,7 @@ class Engine:
         if http.method == "GET" and not http.path.startswith("/v1/"):  # a browser looks for an icon, or the like
             return
         # Without a key anybody can send anything: that is not kept.
-        kept = replace(http, body=b"" if status == 401 else http.body[:REFUSED_BODY])
+        kept = with_changes(http, body=b"" if status == 401 else http.body[:REFUSED_BODY])
         self.store.add_refused(Refused(at=self.clock(), request=kept, status=status, error=error, error_code=code))
         self.tell(Change("refused"))
 
@@ -509,8 +513,9 @@ class Engine:
         return _json_reply(status, error_body(text, code, error_only=self.choices.error_only))
 
 
-def _header(headers: Mapping[str, str], name: str) -> str:
-    return next((value for known, value in headers.items() if known.lower() == name), "")
+def _by_lower_name(headers: Mapping[str, str]) -> dict[str, str]:
+    """The headers by their names in lower case; of several spellings of a name the first counts."""
+    return {name.lower(): value for name, value in reversed(list(headers.items()))}
 
 
 def _shown_path(path: str, parameters: Mapping[str, str]) -> str:

@@ -13,8 +13,9 @@ WORKSPACE_ID = "00000000-0000-7000-8000-000000000001"
 def new_request_id() -> str:
     """A new id, such as `req_019d52846ea37682b03522fd0695cc43`. Ids sort by the time they were made."""
     milliseconds = time.time_ns() // 1_000_000
-    version_7 = 0x7000 | secrets.randbits(12)
-    variant_10 = 1 << 63 | secrets.randbits(62)
+    random = secrets.randbits(74)
+    version_7 = 0x7000 | random >> 62
+    variant_10 = 1 << 63 | random & (1 << 62) - 1
     return f"req_{milliseconds:012x}{version_7:04x}{variant_10:016x}"
 
 

@@ -28,7 +28,19 @@ from .choices import Choices
 from .deployments import Deployments, HumanInTheLoop
 from .refusals import Refusal
 from .replies import delegation_body, needs_approval
-from .runs import Approval, Callback, CallbackAttempt, Delegation, HumanStep, Kind, Moment, Reply, Run, Status
+from .runs import (
+    Approval,
+    Callback,
+    CallbackAttempt,
+    Delegation,
+    HumanStep,
+    Kind,
+    Moment,
+    Reply,
+    Run,
+    Status,
+    with_changes,
+)
 from .signing import ending, signed_callback
 from .store import RunFilter, Store
 from .wire import json_text
@@ -42,6 +54,7 @@ Via = Literal["api", "dashboard"]
 DELEGATION_EVENT = "agent.delegation.completed"
 # What the errors of such runs say.
 CANCELLED = "The run was cancelled"
+FAILED = "The sandbox failed"
 STOPPED = "The sandbox was stopped while this ran"
 TIMED_OUT = "Nobody chose in time"
 
@@ -117,10 +130,13 @@ class Lifecycle:
         Raises:
             Refusal: The plan allows no further workflow at once.
         """
+        run = with_changes(run, timeline=_beginning(run, "Started"))
+        known = failure or self._deployments.known(run)
+        if known is not None and self._is_instant(run, known):
+            return self._perform_at_once(run, known, make_reply)
         with self._store.transaction():
-            if run.kind == "workflow" and not self._has_place():
-                raise self._no_place()
-            self._store.add(replace(run, timeline=_beginning(run, "Started")))
+            self._take_place(run)
+            self._store.add(run)
             self._changed(run.request_id)
         self._go_on()
         try:
@@ -130,20 +146,45 @@ class Lifecycle:
             reply = self._conclude(run, answer, make_reply)
         except BaseException as error:
             # What is no Exception means that the server stops, or the process does.
-            self._lose(run.request_id, f"The sandbox failed: {error}" if isinstance(error, Exception) else STOPPED)
+            self._lose(run.request_id, f"{FAILED}: {error}" if isinstance(error, Exception) else STOPPED)
             raise
         self._go_on()
         assert reply is not None
         return reply
+
+    def _perform_at_once(self, run: Run, known: Answer, make_reply: MakeReply) -> Reply:
+        """Do a run in one step: nothing can happen between its beginning and its end."""
+        reply: Reply | None = None
+        failure: Exception | None = None
+        try:
+            answer = self._counted(run, known)
+            reply = make_reply(run, answer)
+        except Exception as error:
+            answer, failure = Answer(error=f"{FAILED}: {error}"), error
+        self._store.add_ended(self._ended(run, answer, reply=reply))
+        self._changed(run.request_id)
+        self._go_on()
+        if failure is not None:
+            raise failure
+        assert reply is not None
+        return reply
+
+    def _is_instant(self, run: Run, answer: Answer) -> bool:
+        """True if a run with this answer ends as soon as it has begun, and that is all that happens."""
+        if answer.duration or _callback_url(run, self._choices) is not None:
+            return False
+        if run.kind == "workflow" and self._places is not None:  # there may be none for it
+            return False
+        return run.kind != "agent" or not (answer.tool_calls or answer.background)
 
     def accept(self, run: Run, make_reply: Callable[[Run], Reply]) -> Reply:
         """Take on a run whose caller is called back. It begins once its reply is sent: see `release`."""
         with self._store.transaction():
             begins = run.kind != "workflow" or self._has_place()
             status: Status = "running" if begins else "queued"
-            run = replace(run, status=status, timeline=_beginning(run, "Started" if begins else "Queued"))
+            run = with_changes(run, status=status, timeline=_beginning(run, "Started" if begins else "Queued"))
             reply = make_reply(run)
-            self._store.add(replace(run, reply=reply))
+            self._store.add(with_changes(run, reply=reply))
             self._changed(run.request_id)
         self._go_on()
         return reply
@@ -168,7 +209,7 @@ class Lifecycle:
         except BaseException as error:
             self._under_way.discard(request_id)
             if isinstance(error, Exception) and not isinstance(error, sqlite3.OperationalError):
-                self._lose(request_id, f"The sandbox failed: {error}")
+                self._lose(request_id, f"{FAILED}: {error}")
                 raise
             # The server stops, or another program holds the file: whoever comes next does it again.
             self._jobs.append(Job("run", request_id))
@@ -305,6 +346,8 @@ class Lifecycle:
     def settle(self) -> None:
         """Without a server, do all that can be done now in this thread. Callbacks stay undelivered."""
         self.expire()
+        if not self._jobs:
+            return
         while (job := self._job_of_ours()) is not None:
             self.finish(job.id)
 
@@ -394,33 +437,24 @@ class Lifecycle:
                 self._let_go(*(one.request_id for one in current.delegations))
             if current.ended:  # cancelled meanwhile
                 reply = make_reply(current, current.answer or answer) if make_reply else current.reply
-                self._store.save(replace(current, reply=reply))
+                self._store.save(with_changes(current, reply=reply))
                 return reply
             if current.kind == "agent" and answer.error is None and self._ask_approvals(current, answer):
                 current = self._store.get(run.request_id) or current
-                waits = replace(current, status="awaiting_approval", answer=answer)
+                waits = with_changes(current, status="awaiting_approval", answer=answer)
                 reply = make_reply(waits, answer) if make_reply else current.reply
                 self._record(waits, "Waits for an approval", reply=reply)
                 return reply
             reply = make_reply(current, answer) if make_reply else current.reply
             if make_reply and answer.duration and _streams(run):  # it ends once all is sent
-                self._store.save(replace(current, answer=answer, reply=reply))
+                self._store.save(with_changes(current, answer=answer, reply=reply))
             else:
                 self._end(current, answer, reply=reply)
             return reply
 
     def _end(self, run: Run, answer: Answer, *, status: Status | None = None, reply: Reply | None = None) -> Run:
         """Record how a run ended, with the callback that tells it."""
-        status = status or ("completed" if answer.error is None else "failed")
-        end = self._moment(status.capitalize())
-        ended = replace(
-            run,
-            status=status,
-            answer=answer,
-            ended_at=end.at,
-            reply=reply or run.reply,
-            timeline=(*run.timeline, end),
-        )
+        ended = self._ended(run, answer, status=status, reply=reply)
         self._store.save(ended)
         self._deadlines.pop(run.request_id, None)
         url = _callback_url(run, self._choices)
@@ -431,6 +465,18 @@ class Lifecycle:
             self._end_delegation(ended, answer)
         self._changed(run.request_id)
         return ended
+
+    def _ended(self, run: Run, answer: Answer, *, status: Status | None = None, reply: Reply | None = None) -> Run:
+        status = status or ("completed" if answer.error is None else "failed")
+        end = self._moment(status.capitalize())
+        return with_changes(
+            run,
+            status=status,
+            answer=answer,
+            ended_at=end.at,
+            reply=reply or run.reply,
+            timeline=(*run.timeline, end),
+        )
 
     def _pause(self, run: Run, human: HumanInTheLoop) -> None:
         now = self._clock()
@@ -500,20 +546,23 @@ class Lifecycle:
         counted: tuple[Status, ...] = ("running", "paused") if self._choices.paused_run_holds_place else ("running",)
         return self._store.active(("workflow",), counted) < self._places
 
-    def _no_place(self) -> Refusal:
-        body, headers = concurrency_limit(self._choices)
-        return Refusal(body["error"], status=429, code=None, headers=headers, body=body)
+    def _take_place(self, run: Run) -> None:
+        if run.kind == "workflow" and not self._has_place():
+            body, headers = concurrency_limit(self._choices)
+            raise Refusal(body["error"], status=429, code=None, headers=headers, body=body)
 
     def _answer(self, run: Run) -> Answer:
         # Nothing is locked here: a reply may be slow, or use the sandbox itself.
-        answer = self._deployments.answer(run)
+        return self._counted(run, self._deployments.answer(run))
+
+    def _counted(self, run: Run, answer: Answer) -> Answer:
         if answer.usage is not None:
             return answer
         sent = run.message or json_text(run.inputs)
         seconds = answer.duration
         if seconds is None:
             seconds = (self._clock() - run.started_at).total_seconds()
-        return replace(answer, usage=count_usage(sent, answer, seconds=seconds))
+        return with_changes(answer, usage=count_usage(sent, answer, seconds=seconds))
 
     # --- approvals, delegations, callbacks --------------------------------------------------------
 
@@ -638,7 +687,7 @@ class Lifecycle:
         return current is not None and not current.ended
 
     def _record(self, run: Run, what: str, **changes: Any) -> Run:
-        recorded = replace(run, timeline=(*run.timeline, self._moment(what)), **changes)
+        recorded = with_changes(run, timeline=(*run.timeline, self._moment(what)), **changes)
         self._store.save(recorded)
         self._changed(run.request_id)
         return recorded

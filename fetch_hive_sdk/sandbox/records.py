@@ -7,9 +7,11 @@ as they are, not as escapes, since two escaped halves of a surrogate pair would 
 from __future__ import annotations
 
 import json
-from base64 import b64decode, b64encode
+from base64 import b64decode
+from binascii import b2a_base64
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timezone
+from functools import lru_cache
 from typing import Any, Union
 
 from .answers import Answer
@@ -34,7 +36,12 @@ Record = Union[Callback, Approval, Delegation, Refused]
 
 def time_text(time: datetime) -> str:
     """A time in UTC as text that sorts; `datetime.fromisoformat` reads it."""
-    return time.astimezone(timezone.utc).isoformat(timespec="microseconds")
+    return _utc_text(time if time.tzinfo is timezone.utc else time.astimezone(timezone.utc))
+
+
+@lru_cache(maxsize=64)  # a run has the same few times in several places
+def _utc_text(time: datetime) -> str:
+    return time.isoformat(timespec="microseconds")
 
 
 def dump(record: Record) -> bytes:
@@ -104,20 +111,26 @@ def load_object(data: bytes) -> dict[str, Any]:
 # --- to bytes ---------------------------------------------------------------------------------------
 
 
+_SEQUENCES = ("tool_calls", "artifacts", "background")  # of an answer
+
+
 def _jsonable(value: object) -> object:
     """What the encoder writes instead of a value that JSON has not."""
-    if isinstance(value, bytes):
-        return b64encode(value).decode()
     if isinstance(value, datetime):
         return time_text(value)
-    if isinstance(value, Mapping):
-        return dict(value)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+    if isinstance(value, bytes):
+        return b2a_base64(value, newline=False).decode("ascii")
+    if isinstance(value, (Moment, HttpRequest)):
+        return vars(value)
     if isinstance(value, Reply):
         body = value.body
         return {**vars(value), "body": body if isinstance(body, bytes) else [it for it in body if type(it) is bytes]}
     if isinstance(value, Answer):
         # An answer's sequences are of the type they were given with, which JSON does not tell.
-        return {**vars(value), "tuples": [name for name, item in vars(value).items() if isinstance(item, tuple)]}
+        tuples = [name for name in _SEQUENCES if isinstance(vars(value)[name], tuple)]
+        return {**vars(value), "tuples": tuples}
+    if isinstance(value, Mapping):
+        return dict(value)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
     if isinstance(value, Sequence):
         return list(value)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
     return vars(value)  # the other dataclasses; what is none of ours has a TypeError here, as with json.dumps

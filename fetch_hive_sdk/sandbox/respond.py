@@ -36,6 +36,7 @@ async def respond(reply: Reply, scope: Scope, receive: Receive, send: Send) -> N
     """
     headers = {name.lower(): value for name, value in reply.headers.items()}
     body = reply.body
+    at_once = isinstance(body, bytes) and "content-length" not in headers
     if isinstance(body, bytes):
         if reply.status not in NO_BODY:
             headers.setdefault("content-length", str(len(body)))
@@ -45,6 +46,10 @@ async def respond(reply: Reply, scope: Scope, receive: Receive, send: Send) -> N
         "status": reply.status,
         "headers": [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()],
     }
+    if at_once:
+        await send(head)
+        await send({"type": "http.response.body", "body": reply.body})
+        return
     missing = int(headers.get("content-length", 0))
     begun = False
     for chunk in chain(body, (b"",)):  # an empty body has a head too
@@ -84,6 +89,10 @@ class Connection(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._lost = self.loop.create_future()
+        # A reply goes out in several pieces, which must not wait for the client to confirm each. asyncio sees to it
+        # for sockets that were made with the protocol's number, which `socket.create_server` leaves out.
+        connection: socket.socket = transport.get_extra_info("socket")
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.app_state = {**self.app_state, CONNECTION: self}
 
     def connection_lost(self, exc: Exception | None) -> None:

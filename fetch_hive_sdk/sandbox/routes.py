@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import unquote
 
 from .refusals import Refusal
 from .resources import ROUTES as RESOURCES
 from .resources import Handler
-from .runs import Kind
+from .runs import Kind, with_changes
 
 __all__ = ["Endpoint", "Route", "route"]
 
@@ -96,6 +96,12 @@ _PATTERNS: list[tuple[str, re.Pattern[str], Route]] = [
 ]
 
 
+# Those whose paths name nothing, invokes among them: most of what is asked for.
+_FIXED: dict[tuple[str, str], Route] = {
+    (method, pattern.pattern): found for method, pattern, found in _PATTERNS if not pattern.groups
+}
+
+
 def route(method: str, path: str) -> Route:
     """The endpoint of a request.
 
@@ -106,13 +112,16 @@ def route(method: str, path: str) -> Route:
     Raises:
         Refusal: 404: there is none. 405: there is one, for another method.
     """
+    fixed = _FIXED.get((method, path))
+    if fixed is not None:
+        return fixed
     allowed: list[str] = []
     for allowed_method, pattern, found in _PATTERNS:
         match = pattern.fullmatch(path)
         if match and method.upper() == allowed_method:
             values = [unquote(value) for value in match.groups()]
             workspace_id = values.pop(0) if "workspace_id" in match.groupdict() else None
-            return replace(found, values=tuple(values), workspace_id=workspace_id)
+            return with_changes(found, values=tuple(values), workspace_id=workspace_id)
         if match:
             allowed.append(allowed_method)
     if allowed:

@@ -9,7 +9,6 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, TypeVar, Union, overload
 
-import httpx
 from typing_extensions import Self
 
 from ..callbacks import CallbackVerifier
@@ -438,8 +437,7 @@ class Sandbox:
         """
         from .. import FetchHive
 
-        http_client = httpx.Client(transport=SandboxTransport(self))
-        return FetchHive(http_client=http_client, **{**self._client_options(), **options})
+        return FetchHive(**{**self._client_options(), **options})
 
     def async_client(self, **options: Any) -> AsyncFetchHive:
         """An `AsyncFetchHive` that talks to this sandbox in the same process: no socket, no thread.
@@ -451,8 +449,7 @@ class Sandbox:
         """
         from .. import AsyncFetchHive
 
-        http_client = httpx.AsyncClient(transport=SandboxTransport(self))
-        return AsyncFetchHive(http_client=http_client, **{**self._client_options(), **options})
+        return AsyncFetchHive(**{**self._client_options(), **options})
 
     def serve(self, *, host: str = "127.0.0.1", port: int = 0) -> AbstractContextManager[SandboxServer]:
         """Serve the sandbox on this machine while the `with` block lasts.
@@ -504,6 +501,7 @@ class Sandbox:
     def _client_options(self) -> dict[str, Any]:
         # No time passes in the transport, so there is none to let pass before a call is repeated.
         return {
+            "http_client": SandboxTransport(self),
             "api_key": self._api_key,
             "base_url": f"{ORIGIN}/v1",
             "workspace_id": self.workspace_id,

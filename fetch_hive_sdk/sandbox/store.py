@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..errors import ConfigurationError
 from .database import Database, as_text
@@ -28,9 +29,28 @@ from .runs import Approval, Callback, CallbackAttempt, Delegation, Kind, Refused
 __all__ = ["ANY", "MetadataFilter", "RunFilter", "Store"]
 
 REFUSED_KEPT = 1000
+MOST_WAITING = 100
 BATCH = 500  # SQLite may be built to take no more than 999 parameters
 
 EVERY_RUN = RunFilter()
+
+# One run's record, and those that belong to it in the order they were made.
+_RUN = """
+SELECT 'runs', record, number FROM runs WHERE request_id = ?1
+UNION ALL SELECT 'callbacks', record, number FROM callbacks WHERE request_id = ?1
+UNION ALL SELECT 'approvals', record, number FROM approvals WHERE request_id = ?1
+UNION ALL SELECT 'delegations', record, number FROM delegations WHERE parent_request_id = ?1
+ORDER BY number
+"""
+
+# Each key is looked for behind the one before: there are few of them, and many rows with each.
+_KEYS = """
+WITH RECURSIVE keys (key) AS (
+    SELECT min(key) FROM metadata
+    UNION ALL SELECT (SELECT min(key) FROM metadata WHERE key > keys.key) FROM keys WHERE keys.key IS NOT NULL
+)
+SELECT key FROM keys WHERE key IS NOT NULL AND
+"""
 
 
 class Store:
@@ -51,7 +71,8 @@ class Store:
     """
 
     def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
-        self._db = Database(path)
+        self._waiting: dict[str, _Rows] = {}  # to be written, by request id
+        self._db = Database(path, before_use=self._write_waiting)
         self.objects = Objects(self._db)
 
     def close(self) -> None:
@@ -104,25 +125,54 @@ class Store:
             ConfigurationError: There is a run with its request id already.
         """
         with self._db.transaction():
-            if self._db.rows("SELECT 1 FROM runs WHERE request_id = ?", run.request_id):
-                raise ConfigurationError(
-                    f"The sandbox has a run {run.request_id} already.",
-                    hint="new_request_id has to make another id each time.",
-                )
-            columns = (run.request_id, run.kind, run.name, run.variant, run.thread_id, run.trigger)
-            number = self._db.execute(
-                "INSERT INTO runs (request_id, kind, name, variant, thread_id, started_by, started_at,"
-                " status, ended_at, duration, record) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                *(*columns, time_text(run.started_at), *_changing(run)),
-            ).lastrowid
-            for key, value in run.metadata.items():
-                self._db.execute("INSERT INTO metadata VALUES (?, ?, ?, ?)", key, *canonical(value), number)
+            self._insert(_rows_of(run))
             for callback in run.callbacks:
                 self.add_callback(callback)
             for approval in run.approvals:
                 self.add_approval(approval)
             for delegation in run.delegations:
                 self.add_delegation(delegation)
+
+    def add_ended(self, run: Run) -> None:
+        """Keep a new run that has ended, and that nothing belongs to.
+
+        In memory, where a crash leaves nothing either way, it is written together with those after it: once there are
+        enough of them, or before anything is read.
+
+        Raises:
+            ConfigurationError: There is a run with its request id already.
+        """
+        if not self._db.in_memory:
+            self.add(run)
+            return
+        rows = _rows_of(run)
+        with self._db.lock:
+            same = self._db.execute("SELECT 1 FROM runs WHERE request_id = ?", run.request_id).fetchone()
+            if same or run.request_id in self._waiting:
+                raise _known_already(run.request_id)
+            self._waiting[run.request_id] = rows
+            if len(self._waiting) >= MOST_WAITING:
+                self._write_waiting()
+
+    def _write_waiting(self) -> None:
+        if self._waiting:
+            waiting, self._waiting = self._waiting, {}
+            with self._db.transaction():
+                for rows in waiting.values():
+                    self._insert(rows)
+
+    def _insert(self, rows: _Rows) -> None:
+        """Write a new run and its metadata, in a transaction that is open."""
+        try:
+            number = self._db.execute(
+                "INSERT INTO runs (request_id, kind, name, variant, thread_id, started_by, started_at,"
+                " status, ended_at, duration, record) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                *rows.run,
+            ).lastrowid
+        except sqlite3.IntegrityError:
+            raise _known_already(rows.run[0]) from None
+        for values in rows.metadata:
+            self._db.execute("INSERT INTO metadata VALUES (?, ?, ?, ?)", *values, number)
 
     def save(self, run: Run) -> bool:
         """Keep a run's new state: its own, not that of its callbacks, approvals and delegations.
@@ -137,8 +187,10 @@ class Store:
 
     def get(self, request_id: str) -> Run | None:
         """A run with all that belongs to it, or None."""
-        found = self._runs("WHERE request_id = ?", request_id)
-        return found[0] if found else None
+        found: dict[str, list[bytes]] = {}
+        for table, record, _ in self._db.rows(_RUN, request_id):
+            found.setdefault(table, []).append(record)
+        return _run(found) if found else None
 
     def runs(
         self,
@@ -208,8 +260,11 @@ class Store:
     def metadata_keys(self, kinds: tuple[Kind, ...] = ()) -> list[str]:
         """Keys in the metadata of runs of these kinds, or of all; sorted."""
         condition, values = where(RunFilter(kinds=kinds))
-        selected = "SELECT DISTINCT key FROM metadata JOIN runs ON number = run WHERE"
-        return _sorted(self._db.rows(sql(selected, condition), *values))
+        of_kind = (
+            "EXISTS (SELECT 1 FROM metadata JOIN runs ON number = run WHERE metadata.key = keys.key AND",
+            condition,
+        )
+        return _sorted(self._db.rows(sql(_KEYS, *of_kind, ")"), *values))
 
     # --- callbacks ----------------------------------------------------------------------------------
 
@@ -360,11 +415,13 @@ class Store:
             approvals = self._belongings("approvals", "request_id", found)
             delegations = self._belongings("delegations", "parent_request_id", found)
         return [
-            load_run(
-                record,
-                callbacks=tuple(map(load_callback, callbacks.get(request_id, ()))),
-                approvals=tuple(map(load_approval, approvals.get(request_id, ()))),
-                delegations=tuple(map(load_delegation, delegations.get(request_id, ()))),
+            _run(
+                {
+                    "runs": [record],
+                    "callbacks": callbacks.get(request_id, ()),
+                    "approvals": approvals.get(request_id, ()),
+                    "delegations": delegations.get(request_id, ()),
+                }
             )
             for request_id, record in rows
         ]
@@ -378,6 +435,34 @@ class Store:
             for request_id, record in self._db.rows(sql(*selected, "ORDER BY number"), *batch):
                 found.setdefault(request_id, []).append(record)
         return found
+
+
+def _run(records: Mapping[str, Sequence[bytes]]) -> Run:
+    """The run that has these records, by table."""
+    return load_run(
+        records["runs"][0],
+        callbacks=tuple(map(load_callback, records.get("callbacks", ()))),
+        approvals=tuple(map(load_approval, records.get("approvals", ()))),
+        delegations=tuple(map(load_delegation, records.get("delegations", ()))),
+    )
+
+
+class _Rows(NamedTuple):
+    """What is written of a new run. It is made at once, so that the run is remembered as it was."""
+
+    run: tuple[Any, ...]
+    metadata: list[tuple[str, str, str]]
+
+
+def _rows_of(run: Run) -> _Rows:
+    columns = (run.request_id, run.kind, run.name, run.variant, run.thread_id, run.trigger, time_text(run.started_at))
+    return _Rows((*columns, *_changing(run)), [(key, *canonical(value)) for key, value in run.metadata.items()])
+
+
+def _known_already(request_id: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"The sandbox has a run {request_id} already.", hint="new_request_id has to make another id each time."
+    )
 
 
 def _changing(run: Run) -> tuple[str, str | None, float | None, bytes]:

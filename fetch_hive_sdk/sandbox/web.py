@@ -37,6 +37,7 @@ OTHER_THREADS = 32
 SECONDS_UNTIL_TRIED_AGAIN = 1.0
 POLL_SECONDS = 0.005
 SECONDS_TO_STOP = 3
+TURNS_TO_CLOSE = 3  # of the event loop, until idle connections are closed
 # Longer than clients keep an idle connection (httpx: 5 s), or one is closed just when they use it again.
 SECONDS_TO_KEEP_ALIVE = 75
 
@@ -68,9 +69,9 @@ class WebServer:
         self._tasks: set[asyncio.Task[None]] = set()
         self._calls = 0  # whose run has not ended, or is not released yet
         self._timer: asyncio.TimerHandle | None = None
-        app = Starlette(routes=[*dashboard.routes(engine, base_url=base_url), Mount("", app=self._answer)])
+        self._pages = Starlette(routes=[*dashboard.routes(engine, base_url=base_url), Mount("", app=self._answer)])
         config = uvicorn.Config(
-            dashboard.HostCheck(app, host=host),
+            dashboard.HostCheck(self._app, host=host),
             http=Connection,
             ws="none",
             lifespan="off",
@@ -97,7 +98,8 @@ class WebServer:
     def stop(self) -> None:
         """Stop serving. What is not done by now waits in the store. Waits for replies that functions make."""
         self._stopping.set()
-        self._uvicorn.should_exit = True
+        with contextlib.suppress(RuntimeError):  # it has ended by itself
+            self._loop.call_soon_threadsafe(self._uvicorn.leave)
         self._thread.join()
         self._ended.result()
 
@@ -146,6 +148,11 @@ class WebServer:
         self._engine.tell(Change("stop"))
 
     # --- replies ----------------------------------------------------------------------------------
+
+    async def _app(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # Nothing under /v1/ is a page, and whoever calls the API is not to wait while all pages are gone through.
+        answer = self._answer if scope["path"].startswith("/v1/") else self._pages
+        await answer(scope, receive, send)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
@@ -278,12 +285,29 @@ class _Uvicorn(uvicorn.Server):
         super().__init__(config)
         self._when_ready = ready
         self._when_stopping = stopping
+        self._leaves = asyncio.Event()
+
+    def leave(self) -> None:
+        """Stop serving."""
+        self.should_exit = True
+        self._leaves.set()
 
     async def main_loop(self) -> None:
         # From here on, and no earlier, stopping shuts everything down in order.
         self._when_ready()
-        await super().main_loop()
+        # As in uvicorn, which looks ten times a second whether it is to leave, and keeps the date each tenth time.
+        while not await self.on_tick(0):
+            with anyio.move_on_after(1.0):
+                await self._leaves.wait()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._when_stopping()
-        await super().shutdown(sockets)
+        for server in self.servers:
+            server.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        for _ in range(TURNS_TO_CLOSE):
+            await asyncio.sleep(0)
+        # uvicorn waits at least a tenth of a second, even for nobody.
+        if self.server_state.connections or self.server_state.tasks:
+            await super().shutdown(sockets)

@@ -11,9 +11,12 @@ __all__ = ["DONE", "frame", "json_bytes", "json_text"]
 DONE = b"data: [DONE]\n\n"
 
 
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
+
 def json_text(value: object) -> str:
     """A JSON value as compact text. NaN and infinity, which JSON has not, are a ValueError."""
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return _encode(value)
 
 
 def json_bytes(value: object) -> bytes:

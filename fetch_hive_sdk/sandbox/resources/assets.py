@@ -13,7 +13,6 @@ from ..ids import WORKSPACE_ID
 from ..refusals import Refusal
 from ..runs import Reply
 from .desk import Call, Desk, Handler, Object, invalid
-from .multipart import read_parts
 
 __all__ = ["ROUTES"]
 
@@ -30,9 +29,8 @@ def _list(desk: Desk, _call: Call) -> Any:
 
 
 def _upload(desk: Desk, call: Call) -> Any:
-    parts = read_parts(call.http.headers.get("Content-Type", ""), call.http.body)
     # What the service calls the part is not documented, and a browser sends a file without a name for no file.
-    file = next((part for part in parts if part.filename), None)
+    file = next((part for part in call.parts() if part.filename), None)
     if file is None or file.filename is None:
         raise invalid("No file was uploaded: no part of the form has a file name")
     file_type = _file_type(file.content_type, file.filename)

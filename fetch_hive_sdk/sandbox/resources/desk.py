@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from functools import wraps
-from typing import Any, cast
+from functools import cached_property, wraps
+from typing import Any, TypeVar, cast
 
 from ..checks import read_object
 from ..choices import Choices
@@ -14,10 +14,12 @@ from ..objects import Objects
 from ..refusals import Refusal
 from ..runs import HttpRequest
 from ..store import Store
+from .multipart import Part, read_parts
 
 __all__ = ["Call", "Desk", "Handler", "Object", "invalid", "listing_errors", "one_of", "typed", "wrapped"]
 
 Object = dict[str, Any]
+ReadT = TypeVar("ReadT")
 _TYPE_NAMES: dict[type, str] = {str: "a string", int: "an integer", float: "a number"}
 
 
@@ -35,13 +37,47 @@ class Call:
     parameters: Mapping[str, str]
     http: HttpRequest
 
+    def read(self) -> None:
+        """Read the body, which may take its time, before anything is locked. What is wrong with it is told later."""
+        is_form = self.http.headers.get("Content-Type", "").lower().startswith("multipart/")
+        _ = self._parts if is_form else self._object
+
     def json(self) -> Object:
         """The request's body.
 
         Raises:
             Refusal: It is no JSON object.
         """
-        return read_object(self.http.body)
+        return _or_raise(self._object)
+
+    def parts(self) -> list[Part]:
+        """The parts of the request's body, a form with files.
+
+        Raises:
+            Refusal: It is no such form.
+        """
+        return _or_raise(self._parts)
+
+    @cached_property
+    def _object(self) -> Object | Refusal:
+        return _or_refusal(lambda: read_object(self.http.body))
+
+    @cached_property
+    def _parts(self) -> list[Part] | Refusal:
+        return _or_refusal(lambda: read_parts(self.http.headers.get("Content-Type", ""), self.http.body))
+
+
+def _or_refusal(read: Callable[[], ReadT]) -> ReadT | Refusal:
+    try:
+        return read()
+    except Refusal as refusal:
+        return refusal
+
+
+def _or_raise(read: ReadT | Refusal) -> ReadT:
+    if isinstance(read, Refusal):
+        raise read
+    return read
 
 
 @dataclass(frozen=True)

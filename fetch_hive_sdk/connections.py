@@ -1,0 +1,459 @@
+"""Connection pools whose work per request does not grow with the number of connections.
+
+httpx's own pool looks at all its connections for each request, which makes many at a time slow. Here each connection
+is an httpx transport of its own, limited to one connection. Idle ones stand in a stack per origin, and the one used
+last is used next. What happens to which connection is decided in `Ledger` alone, without waiting for anything;
+`ConnectionPool`, and `AsyncConnectionPool` beside it, only wait, connect, send and close.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import ssl
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from functools import lru_cache
+from typing import Any, Generic, Protocol, TypeVar, Union
+
+import httpx
+
+from .joined_writes import join_writes
+
+__all__ = ["NEW_CONNECTION_TRACE", "Connection", "ConnectionPool", "Lease", "Ledger", "Origin", "PoolBase"]
+
+TransportT = TypeVar("TransportT", bound=Union[httpx.HTTPTransport, httpx.AsyncHTTPTransport])
+
+Origin = tuple[bytes, bytes, Union[int, None]]  # scheme, host, port
+
+# A request's extension: as httpx's `trace`, and in its place, but only for a request that opens a connection.
+NEW_CONNECTION_TRACE = "new_connection_trace"
+
+DEFAULT_LIMITS = httpx.Limits(max_connections=1000, max_keepalive_connections=1000, keepalive_expiry=5.0)
+ONE_CONNECTION = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=None)
+
+# How many expired connections one request puts aside for closing at most.
+SWEEP = 8
+
+
+class Event(Protocol):
+    """What wakes who waits: of threading or of anyio."""
+
+    def set(self) -> None:
+        """Wake it."""
+        ...
+
+
+class Connection(Generic[TransportT]):
+    """A place in the pool, and the transport that connects and sends for it once it is used.
+
+    Attributes:
+        origin: Where it leads.
+        transport: Limited to one connection; None until it is opened.
+        network_stream: httpx's extension of this name, of the last response.
+        expires_at: Until when it may be kept, by the pool's clock.
+    """
+
+    __slots__ = ("expires_at", "network_stream", "origin", "transport")
+
+    def __init__(self, origin: Origin) -> None:
+        self.origin = origin
+        self.transport: TransportT | None = None
+        self.network_stream: Any = None
+        self.expires_at = math.inf
+
+
+class Lease(Generic[TransportT]):
+    """The use of a connection from a request's first moment to the end of its response.
+
+    Attributes:
+        origin: Where the request goes.
+        connection: None while the lease waits, and when it is over.
+        event: Set once a waiting lease has its connection, or the pool is closed.
+        ended: Whether the body has been read to its end. Only then is a connection surely in order: whatever is
+            interrupted may have been interrupted in the middle of its cleaning up.
+    """
+
+    connection: Connection[TransportT] | None = None
+    event: Any = None
+    ended = False
+    stream: Any = None
+
+    def __init__(self, pool: Any, origin: Origin) -> None:
+        self.pool = pool
+        self.origin = origin
+
+
+class Ledger(Generic[TransportT]):
+    """Who has which connection, who waits, who is next, what is kept and what is closed. Waits for nothing itself.
+
+    A lease that waits does so because every place is taken and nothing is idle, and a place that gets free is given
+    on to the one that waits longest. So nobody can come in between.
+
+    Args:
+        limits: Of the pool.
+        clock: What seconds are counted by.
+        make_event: Makes what a lease waits on.
+
+    Attributes:
+        closed: Whether the pool was closed: nothing is given out or kept any more.
+        doomed: Connections without a place, to be closed by the pool.
+    """
+
+    def __init__(self, limits: httpx.Limits, clock: Callable[[], float], make_event: Callable[[], Event]) -> None:
+        most, most_idle, expiry = limits.max_connections, limits.max_keepalive_connections, limits.keepalive_expiry
+        self._most = math.inf if most is None else most
+        self._most_idle = math.inf if most_idle is None else most_idle
+        self._expiry = math.inf if expiry is None else expiry
+        self._clock = clock
+        self._make_event = make_event
+        self._places = 0  # taken, by connections in use and idle ones
+        self._idle_count = 0
+        self._idle: dict[Origin, deque[Connection[TransportT]]] = {}  # the last used at the right; none is empty
+        self._waiting: OrderedDict[Lease[TransportT], None] = OrderedDict()
+        self._sweep_at = -math.inf
+        self.closed = False
+        self.doomed: deque[Connection[TransportT]] = deque()
+
+    def __repr__(self) -> str:
+        return (
+            f"{self._places - self._idle_count} connections in use, {self._idle_count} idle, "
+            f"{len(self._waiting)} requests waiting"
+        )
+
+    def take(self, lease: Lease[TransportT]) -> bool:
+        """Give a connection, or a place for a new one, or let the lease wait.
+
+        Returns:
+            Whether there is one already.
+
+        Raises:
+            RuntimeError: The pool is closed.
+        """
+        now = self._clock()
+        if now >= self._sweep_at:
+            self._sweep(now)
+        if (idle := self._idle.get(lease.origin)) is not None and idle[-1].expires_at > now:
+            self._idle_count -= 1
+            lease.connection = idle.pop()
+            if not idle:
+                del self._idle[lease.origin]
+            return True
+        if self.closed:
+            raise closed_error()
+        if self._places >= self._most:
+            if not self._idle:
+                lease.event = self._make_event()
+                self._waiting[lease] = None
+                return False
+            self._doom(next(iter(self._idle)))
+        self._places += 1
+        lease.connection = Connection(lease.origin)
+        return True
+
+    def exchange(self, lease: Lease[TransportT]) -> None:
+        """Give another connection for one that the server has closed meanwhile."""
+        assert lease.connection is not None
+        self.doomed.append(lease.connection)
+        if lease.origin not in self._idle:
+            lease.connection = Connection(lease.origin)  # in the same place: others may be waiting
+            return
+        self._places -= 1
+        self.take(lease)
+
+    def give_back(self, lease: Lease[TransportT]) -> None:
+        """End a lease whose connection can be used again."""
+        if (connection := lease.connection) is None:
+            return
+        if self._waiting or self.closed or self._idle_count >= self._most_idle:
+            self._pass_on(lease, connection)
+            return
+        lease.connection = None
+        connection.expires_at = self._clock() + self._expiry
+        if (idle := self._idle.get(connection.origin)) is None:
+            self._idle[connection.origin] = deque((connection,))
+        else:
+            idle.append(connection)
+        self._idle_count += 1
+
+    def _pass_on(self, lease: Lease[TransportT], connection: Connection[TransportT]) -> None:
+        waiting = next(iter(self._waiting), None)
+        if waiting is None or waiting.origin != connection.origin:
+            self.give_up(lease)
+            return
+        del self._waiting[waiting]
+        waiting.connection, lease.connection = connection, None
+        waiting.event.set()
+
+    def give_up(self, lease: Lease[TransportT]) -> None:
+        """End a lease that failed, waited in vain or was broken off: its connection is not used again."""
+        self._waiting.pop(lease, None)
+        if (connection := lease.connection) is None:
+            return
+        lease.connection = None
+        if connection.transport is not None:
+            self.doomed.append(connection)
+        if not self._waiting:
+            self._places -= 1
+            return
+        waiting, _ = self._waiting.popitem(last=False)
+        waiting.connection = Connection(waiting.origin)
+        waiting.event.set()
+
+    def close(self) -> None:
+        """Give up what is idle and wake all that wait, with nothing."""
+        self.closed = True
+        while self._idle:
+            self._doom(next(iter(self._idle)))
+        while self._waiting:
+            waiting, _ = self._waiting.popitem(last=False)
+            waiting.event.set()
+
+    def _sweep(self, now: float) -> None:
+        """Put aside what has expired, a few at a time."""
+        earliest = now + self._expiry
+        left = SWEEP
+        for origin, idle in list(self._idle.items()):
+            while idle and idle[0].expires_at <= now:
+                if not left:
+                    return  # and go on at the next request
+                left -= 1
+                self._doom(origin)
+            if idle:
+                earliest = min(earliest, idle[0].expires_at)
+        self._sweep_at = earliest
+
+    def _doom(self, origin: Origin) -> None:
+        """Put aside the connection to an origin that is idle longest."""
+        idle = self._idle[origin]
+        self.doomed.append(idle.popleft())
+        self._idle_count -= 1
+        self._places -= 1
+        if not idle:
+            del self._idle[origin]
+
+
+def closed_error() -> RuntimeError:
+    """What a request gets that comes after the end."""
+    return RuntimeError("The connection pool is closed: nothing can be sent any more.")
+
+
+@lru_cache(maxsize=1)
+def _empty_context() -> ssl.SSLContext:
+    # httpx's transports want one in any case. It trusts nobody, so that nothing could come of using it.
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
+class PoolBase(ABC, Generic[TransportT]):
+    """What the two pools share: their options and how a connection is opened.
+
+    Attributes:
+        trace_extension: The extension of a request in which its trace is told of a new connection.
+    """
+
+    trace_extension = NEW_CONNECTION_TRACE
+
+    def __init__(
+        self,
+        *,
+        verify: ssl.SSLContext | Callable[[], ssl.SSLContext] = httpx.create_ssl_context,
+        limits: httpx.Limits = DEFAULT_LIMITS,
+        http2: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        if http2 and importlib.util.find_spec("h2") is None:
+            raise ImportError("HTTP/2 needs the package h2: pip install 'httpx[http2]'")
+        self._verify = verify
+        self._limits = limits
+        self._http2 = http2
+        self._shared: TransportT | None = None
+        self.ledger: Ledger[TransportT] = Ledger(limits, clock, self._make_event)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {self.ledger!r}>"
+
+    @abstractmethod
+    def _make_event(self) -> Event:
+        """Make what a request waits on."""
+
+    def _context(self, scheme: bytes) -> ssl.SSLContext:
+        if scheme == b"http":
+            return _empty_context()
+        if not isinstance(self._verify, ssl.SSLContext):
+            self._verify = self._verify()
+        return self._verify
+
+
+def pool_timeout(request: httpx.Request) -> float | None:
+    """How many seconds a request may wait for its connection; None: for ever."""
+    timeouts: Mapping[str, float | None] = request.extensions.get("timeout", {})
+    return timeouts.get("pool")
+
+
+def own_trace(request: httpx.Request) -> Any:
+    """What a request that opens a connection wants to be told; None for nothing."""
+    return request.extensions.get(NEW_CONNECTION_TRACE) or request.extensions.get("trace")
+
+
+def opens(event: str) -> bool:
+    """Whether an event of a trace is a new connection, whose network stream is its `return_value`."""
+    return event in ("connection.connect_tcp.complete", "connection.start_tls.complete")
+
+
+def traced(request: httpx.Request, trace: Any) -> httpx.Request:
+    """The same request with a trace; the caller's stays as it is, because it may be sent again."""
+    extensions = {**request.extensions, "trace": trace}
+    stream = request.stream
+    return httpx.Request(request.method, request.url, headers=request.headers, stream=stream, extensions=extensions)
+
+
+class ConnectionPool(PoolBase[httpx.HTTPTransport], httpx.BaseTransport):
+    """Connections for threads, as a transport for any `httpx.Client(transport=...)`.
+
+    A request may carry the extension `new_connection_trace`: it is used as httpx's `trace`, and in its place, if the
+    request opens a connection, and else ignored. The pool connects directly, never by a proxy, and belongs to one
+    process.
+
+    Args:
+        verify: The TLS context, or what makes it when the first https connection is opened.
+        limits: `max_connections`: how many are open at once; a request beyond it waits, in the order of arrival, as
+            long as its pool timeout says. `max_keepalive_connections`: how many are kept idle, and
+            `keepalive_expiry`: for how many seconds. None is no limit.
+        http2: Speak HTTP/2 where the server does. Its connections are shared by many requests, so that all of
+            them go through one ordinary httpx transport.
+        clock: What the seconds are counted by.
+
+    Raises:
+        ImportError: `http2` without the package h2.
+        RuntimeError: By a request, after `close`.
+    """
+
+    def __init__(
+        self,
+        *,
+        verify: ssl.SSLContext | Callable[[], ssl.SSLContext] = httpx.create_ssl_context,
+        limits: httpx.Limits = DEFAULT_LIMITS,
+        http2: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__(verify=verify, limits=limits, http2=http2, clock=clock)
+        self.lock = threading.Lock()
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request of httpx, on the connection used last or on a new one."""
+        if self._http2:
+            return self._share(request)
+        url = request.url
+        lease = _Stream(self, (url.raw_scheme, url.raw_host, url.port))
+        try:
+            with self.lock:
+                taken = self.ledger.take(lease)
+            if not taken:
+                self._wait(lease, request)
+            assert lease.connection is not None
+            while (kept := lease.connection.network_stream) is not None and kept.get_extra_info("is_readable"):
+                with self.lock:  # an answer to nothing: the server has closed it
+                    self.ledger.exchange(lease)
+            if self.ledger.doomed:
+                self.close_doomed()
+            connection = lease.connection
+            if connection.transport is None:
+                connection.transport = self._open(lease.origin)
+                response = connection.transport.handle_request(traced(request, _Opening(own_trace(request))))
+            else:
+                response = connection.transport.handle_request(request)
+            connection.network_stream = response.extensions.get("network_stream")
+            lease.stream = response.stream
+            response.stream = lease
+        except BaseException as error:
+            self.give_up(lease)
+            if isinstance(error, httpx.RequestError):
+                error.request = request
+            raise
+        return response
+
+    def _make_event(self) -> Event:
+        return threading.Event()
+
+    def _wait(self, lease: _Stream, request: httpx.Request) -> None:
+        lease.event.wait(pool_timeout(request))
+        if lease.connection is None:
+            raise closed_error() if self.ledger.closed else httpx.PoolTimeout("No connection got free in time.")
+
+    def _open(self, origin: Origin) -> httpx.HTTPTransport:
+        return httpx.HTTPTransport(verify=self._context(origin[0]), limits=ONE_CONNECTION)
+
+    def _share(self, request: httpx.Request) -> httpx.Response:
+        with self.lock:
+            if self.ledger.closed:
+                raise closed_error()
+            if self._shared is None:
+                self._shared = httpx.HTTPTransport(verify=self._context(b"https"), limits=self._limits, http2=True)
+        # Who of them opens a connection is not known here.
+        return self._shared.handle_request(traced(request, own_trace(request)))
+
+    def give_up(self, lease: _Stream) -> None:
+        """Close the connection of a request or a response that broke off."""
+        with self.lock:
+            self.ledger.give_up(lease)
+        self.close_doomed()
+
+    def close_doomed(self) -> None:
+        """Close what the decisions have put aside."""
+        while True:
+            with self.lock:
+                if not self.ledger.doomed:
+                    return
+                connection = self.ledger.doomed.popleft()
+            assert connection.transport is not None
+            with suppress(OSError):  # of a connection that is of no use any more
+                connection.transport.close()
+
+    def close(self) -> None:
+        """Close what is idle; requests that are under way still end."""
+        with self.lock:
+            self.ledger.close()
+            shared, self._shared = self._shared, None
+        self.close_doomed()
+        if shared is not None:
+            shared.close()
+
+
+class _Opening:
+    """The trace of a request that opens a connection: has the connection join its writes, and tells the request's."""
+
+    def __init__(self, trace: Any) -> None:
+        self._trace = trace
+
+    def __call__(self, event: str, info: Mapping[str, Any]) -> None:
+        if opens(event):
+            join_writes(info["return_value"])
+        if self._trace is not None:
+            self._trace(event, info)
+
+
+class _Stream(Lease[httpx.HTTPTransport], httpx.SyncByteStream):
+    """A response's body, which gives its connection back when it is closed."""
+
+    pool: ConnectionPool
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield from self.stream
+        self.ended = True
+
+    def close(self) -> None:
+        pool = self.pool
+        try:
+            if self.ended:
+                self.stream.close()
+                with pool.lock:
+                    pool.ledger.give_back(self)
+        finally:
+            if self.connection is not None:
+                pool.give_up(self)
+        if pool.ledger.doomed:
+            pool.close_doomed()
