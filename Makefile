@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-browser check docs bench soak clean
+.PHONY: demo test test-browser check docs bench guard soak clean
 
 demo: .venv/ready-package  ## run a prompt, a stream, two workflows, a callback and an agent against the sandbox
 	$(BIN)/python examples/demo.py
@@ -26,15 +26,18 @@ check: .venv/ready-test .venv/ready-check  ## lint, format, types
 docs: .venv/ready-docs  ## build the documentation into site/; a warning is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-bench: .venv/ready-package  ## time a call beside plain httpx, as ratios in one run
-	$(BIN)/python benchmarks/calls.py
+bench: .venv/ready-package .venv-bench/ready  ## measure all beside httpx, openai, anthropic and 0.4.1; writes docs/performance.md
+	.venv-bench/bin/python benchmarks/run.py --sandbox-python $(BIN)/python --save .venv-bench/figures.json $(BENCH)
+
+guard: .venv/ready-package  ## whether a call, a stream, a callback or an import became much dearer beside plain httpx
+	$(BIN)/python benchmarks/guard.py
 
 soak: .venv/ready-package  ## 200 clients for a minute against the sandbox, then again with a kill in the middle
 	$(BIN)/python benchmarks/sandbox_soak.py
 	$(BIN)/python benchmarks/sandbox_soak.py --kill
 
 clean:
-	rm -rf .venv site dist
+	rm -rf .venv .venv-bench site dist
 
 .venv/ready-package: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -43,4 +46,13 @@ clean:
 
 .venv/ready-%: requirements/%.txt .venv/ready-package
 	$(PIP) --requirement $<
+	touch $@
+
+# The peers pull many packages, and 0.4.1 has this package's import name: neither may come near the tests.
+.venv-bench/ready: pyproject.toml requirements/bench.txt
+	test -x .venv-bench/bin/python || $(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --editable . --requirement requirements/bench.txt
+	rm -rf .venv-bench/fetch-hive-sdk-0.4.1
+	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
+		--target .venv-bench/fetch-hive-sdk-0.4.1 fetch-hive-sdk==0.4.1
 	touch $@

@@ -1,139 +1,102 @@
-"""What one call costs beside plain httpx: CPU and wall time per call, as ratios of interleaved blocks.
+"""What one call costs: in succession, sync and async, and with 8 threads on one client.
 
-    python benchmarks/calls.py [--blocks 40] [--calls 50] [--json]
-
-A bare asyncio server with a constant answer runs in its own process. Blocks of calls alternate between the
-candidates, so that a machine that speeds up or slows down does so for all; quoted is the median of the ratios.
+python benchmarks/calls.py [--quick] [--json] [--only NAME]…
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import json
-import multiprocessing
-import platform
-import statistics
-import time
 from collections.abc import Callable
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, ExitStack
+from functools import partial
 
-import httpx
-import pydantic
+from callers import HTTPX, HTTPX_RAISED, AsyncCall, Call, async_calls, sync_calls
+from harness import RELEASED, Options, Sample, Server, Table, clock, per_unit, settle, take_turns, tell, time_calls
+from released import Released
+from server import TEXT
 
-from fetch_hive_sdk import FetchHive
-from fetch_hive_sdk.version import VERSION
-
-ANSWER = json.dumps(
-    {
-        "request_id": "req_019d52846ea37682b03522fd0695cc43",
-        "model": "gpt-x",
-        "response": "The export button is disabled while a previous export is still running.",
-        "usage": {
-            "duration": 1.9,
-            "prompt_tokens": {"total_tokens": 24, "cached_tokens": 0},
-            "completion_tokens": {"total_tokens": 9, "reasoning_tokens": 0},
-            "total_tokens": 33,
-        },
-        "stop_reason": "completed",
-    }
-).encode()
-BODY: dict[str, Any] = {
-    "deployment": "support-classifier",
-    "variant": "default",
-    "inputs": {"ticket_text": "The export button is disabled."},
-    "metadata": {"customer_id": "cus_123", "plan": "enterprise"},
-}
-HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(ANSWER)
+THREADS = 8
+MEASURES = ("cpu_us", "wall_us", "per_second")
 
 
-class ConstantAnswer(asyncio.Protocol):
-    """Answers each request with the same bytes."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport: Any = transport
-        self.received = b""
-
-    def data_received(self, data: bytes) -> None:
-        self.received += data
-        head, found, body = self.received.partition(b"\r\n\r\n")
-        if not found:
-            return
-        length = int(head.lower().partition(b"content-length:")[2].split(b"\r\n")[0])
-        if len(body) >= length:
-            self.received = body[length:]
-            self.transport.write(HEAD + ANSWER)
-
-
-def serve(port: Any) -> None:
-    async def main() -> None:
-        server = await asyncio.get_running_loop().create_server(ConstantAnswer, "127.0.0.1", 0)
-        port.put(server.sockets[0].getsockname()[1])
-        await server.serve_forever()
-
-    asyncio.run(main())
-
-
-def measure(candidates: dict[str, Callable[[], object]], blocks: int, calls: int) -> dict[str, dict[str, float]]:
-    """Median microseconds per call of each candidate, and the median of its ratios to the first."""
-    times: dict[str, list[tuple[float, float]]] = {name: [] for name in candidates}
-    for block in range(blocks + 1):
-        for name, call in candidates.items():
-            wall, cpu = time.perf_counter(), time.process_time()
-            for _ in range(calls):
-                call()
-            if block:  # the first one warms up
-                times[name].append(
-                    ((time.perf_counter() - wall) / calls * 1e6, (time.process_time() - cpu) / calls * 1e6)
-                )
-    first = times[next(iter(candidates))]
-    return {
-        name: {
-            "wall_us": statistics.median(wall for wall, _ in taken),
-            "cpu_us": statistics.median(cpu for _, cpu in taken),
-            "wall_ratio": statistics.median(own[0] / base[0] for own, base in zip(taken, first, strict=True)),
-            "cpu_ratio": statistics.median(own[1] / base[1] for own, base in zip(taken, first, strict=True)),
+def sync_samples(options: Options, url: str, rounds: int, count: int) -> dict[str, list[Sample]]:
+    """Calls in succession on one kept connection."""
+    with ExitStack() as stack:
+        turns: dict[str, Callable[[], Sample]] = {
+            name: partial(time_calls, call, count, TEXT) for name, call in sync_calls(options, url, stack).items()
         }
-        for name, taken in times.items()
-    }
+        if (released := Released.start(options)) is not None:
+            stack.callback(released.close)
+            turns[RELEASED] = partial(released.calls, url, max(1, count // 25))  # each takes as long as 40 others
+        return take_turns(turns, rounds)
+
+
+def async_samples(options: Options, url: str, rounds: int, count: int) -> dict[str, list[Sample]]:
+    """Calls in succession on one event loop."""
+    loop = asyncio.new_event_loop()
+
+    async def block(call: AsyncCall) -> Sample:
+        began = clock()
+        for _ in range(count):
+            assert await call() == TEXT
+        return per_unit(began, count)
+
+    async def measure() -> dict[str, list[Sample]]:
+        async with AsyncExitStack() as stack:
+            calls = await async_calls(options, url, stack)
+            settle()
+            calls.pop(HTTPX_RAISED, None)  # limits play no part where one connection is used
+            samples: dict[str, list[Sample]] = {name: [] for name in calls}
+            for number in range(rounds + 1):
+                for name, call in calls.items():
+                    sample = await block(call)
+                    if number:  # the first one warms up
+                        samples[name].append(sample)
+            return samples
+
+    try:
+        return loop.run_until_complete(measure())
+    finally:
+        loop.close()
+
+
+def thread_samples(options: Options, url: str, rounds: int, count: int) -> dict[str, list[Sample]]:
+    """Calls of 8 threads that share one client."""
+
+    def several(call: Call) -> None:
+        for _ in range(count // THREADS):
+            assert call() == TEXT
+
+    with ExitStack() as stack, ThreadPoolExecutor(THREADS) as threads:
+
+        def block(call: Call) -> Sample:
+            began = clock()
+            for done in [threads.submit(several, call) for _ in range(THREADS)]:
+                done.result()
+            return per_unit(began, count // THREADS * THREADS)
+
+        calls = sync_calls(options, url, stack)
+        return take_turns({name: partial(block, call) for name, call in calls.items()}, rounds)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
-    parser.add_argument("--blocks", type=int, default=40)
-    parser.add_argument("--calls", type=int, default=50)
-    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
-    options = parser.parse_args()
-
-    context = multiprocessing.get_context("spawn")
-    ports = context.Queue()
-    server = context.Process(target=serve, args=(ports,), daemon=True)
-    server.start()
-    base_url = f"http://127.0.0.1:{ports.get()}/v1"
-    plain = httpx.Client(headers={"Authorization": "Bearer fhk_bench"})
-    client = FetchHive("fhk_bench", base_url)
-    figures = measure(
-        {
-            "httpx client.post(json=).json()": lambda: plain.post(f"{base_url}/prompt/invoke", json=BODY).json(),
-            "FetchHive.invoke_prompt": lambda: client.invoke_prompt(**BODY),
-        },
-        options.blocks,
-        options.calls,
-    )
-    client.close()
-    plain.close()
-    server.terminate()
-    server.join()
-    if options.json:
-        print(json.dumps(figures, indent=2))
-        return
-    print(
-        f"fetch-hive-sdk {VERSION}, httpx {httpx.__version__}, pydantic {pydantic.VERSION}, "
-        f"Python {platform.python_version()}, {platform.machine()}"
-    )
-    print(f"{'':34} {'wall us':>9} {'x httpx':>8} {'CPU us':>9} {'x httpx':>8}")
-    for name, row in figures.items():
-        print(f"{name:34} {row['wall_us']:9.0f} {row['wall_ratio']:8.2f} {row['cpu_us']:9.0f} {row['cpu_ratio']:8.2f}")
+    options = Options.read(__doc__)
+    rounds, count = options.effort.pick(45, 10, 1), options.effort.pick(100, 40, 8)
+    with Server() as server:
+        url = server.url("now")
+        size = "answer of 330 bytes"
+        tables = {
+            "sync": Table(f"One call, sync, {size}", HTTPX, MEASURES, sync_samples(options, url, rounds, count)),
+            "async": Table(f"One call, async, {size}", HTTPX, MEASURES, async_samples(options, url, rounds, count)),
+            "threads": Table(
+                f"{THREADS} threads on one client",
+                HTTPX,
+                ("per_second", "cpu_us"),
+                thread_samples(options, url, options.effort.pick(10, 3, 1), options.effort.pick(800, 200, 16)),
+            ),
+        }
+    tell(options, tables)
 
 
 if __name__ == "__main__":
