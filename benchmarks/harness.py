@@ -110,6 +110,7 @@ def prepare() -> None:
     for name in list(os.environ):
         if name.lower().endswith("_proxy") or name.startswith(("FETCH_HIVE_", "OPENAI_", "ANTHROPIC_")):
             del os.environ[name]
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # a package that was installed has its bytecode beside it
     raise_descriptor_limit()
 
 

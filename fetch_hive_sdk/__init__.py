@@ -16,9 +16,11 @@ from .version import VERSION as __version__
 
 if TYPE_CHECKING:
     from .answers import *
+    from .async_connections import *
     from .callbacks import *
     from .client import *
     from .compat import *
+    from .connections import *
     from .errors import *
     from .events import *
     from .operations import *
@@ -43,10 +45,10 @@ __all__ = [
     "APIConnectionError", "APIStatusError", "APITimeoutError", "Agent", "AgentAsyncOptions", "AgentCompletedEvent",
     "AgentDelegation", "AgentDelegationEvent", "AgentFailedEvent", "AgentMessage", "AgentReply", "AgentRun",
     "ApprovalBatchItem", "ApprovalCapabilities", "ApprovalPage", "ApprovalRequester", "ApprovalVote", "ArtifactEvent",
-    "Asset", "AsyncFetchHive", "AsyncStream", "Attachment", "AuthenticationError", "AutoApprovedToolCall",
+    "Asset", "AsyncConnectionPool", "AsyncFetchHive", "AsyncStream", "Attachment", "AuthenticationError", "AutoApprovedToolCall",
     "BadRequestError", "BudgetPolicy", "CallbackEvent", "CallbackVerificationError", "CallbackVerifier",
     "CatalogedErrorCode", "Chat", "ChatMessage", "ClientClosedError", "ConcurrencyLimitError", "ConfigurationError",
-    "ConflictError", "DailyLimitError", "DeniedToolCall", "Done", "ErrorCatalog", "ErrorEvent", "FetchHive",
+    "ConflictError", "ConnectionPool", "DailyLimitError", "DeniedToolCall", "Done", "ErrorCatalog", "ErrorEvent", "FetchHive",
     "FetchHiveError", "GeneratedArtifact", "HTTPResponse", "HiveAgentCancelledEvent", "HiveAgentCompletedEvent",
     "HiveAgentFailedEvent", "HiveAgentRun", "HiveAgentSources", "InternalServerError", "InvalidRequestError",
     "KnowledgeBase", "KnowledgeBaseItem", "KnowledgeBaseSearch", "Metadata", "MetadataValue", "Model",
@@ -66,6 +68,7 @@ __all__ = [
 # costs nothing and a web handler that only verifies callbacks loads no client.
 _MODULES = (
     *("errors", "retries", "answers", "results", "events", "callbacks", "operations", "streams", "client", "compat"),
+    *("connections", "async_connections"),
     *(f"resources.{noun}" for noun in ("agents", "approvals", "assets", "base", "chats", "error_codes")),
     *(f"resources.{noun}" for noun in ("knowledge_bases", "models", "requests", "search_services", "triggers")),
     "resources.workflow_runs",

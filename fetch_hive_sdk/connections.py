@@ -24,7 +24,7 @@ import httpx
 
 from .joined_writes import join_writes
 
-__all__ = ["NEW_CONNECTION_TRACE", "Connection", "ConnectionPool", "Lease", "Ledger", "Origin", "PoolBase"]
+__all__ = ["ConnectionPool"]
 
 TransportT = TypeVar("TransportT", bound=Union[httpx.HTTPTransport, httpx.AsyncHTTPTransport])
 

@@ -1,8 +1,9 @@
 """What the SDK has httpx tell of an attempt: whether anything was sent, and each connection it may wait on.
 
 httpx bounds each wait on a socket, not their sum. So the sync client lets a connection's reads and writes end
-at a point of time of the thread, however slowly or endlessly bytes come in. The async client needs no such
-thing: its deadlines are cancel scopes. Both learn of connections by httpx's documented `trace` extension.
+at a point of time of the thread, however slowly or endlessly bytes come in. The async client has cancel scopes; but
+one for each piece of a stream would cost more than to read it, so there a connection has a deadline of its own. Both
+learn of connections by httpx's documented `trace` extension.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ __all__ = ["AsyncTrace", "DeadlineExceeded", "Trace", "bound_waits", "waits_end_
 
 # Between two pieces of a long body the time that is left is looked at again.
 _WRITE_SIZE = 64 * 1024
+
+# Events of a trace, whose `return_value` is a connection's network stream.
+_CONNECTED = (".connect_tcp.complete", ".connect_unix_socket.complete", ".start_tls.complete")
 
 
 class DeadlineExceeded(httpx.ReadTimeout):
@@ -47,7 +51,7 @@ class Trace:
 
     def __call__(self, event: str, info: Mapping[str, Any]) -> Any:
         self.note(event, info)
-        if event.endswith((".connect_tcp.complete", ".connect_unix_socket.complete", ".start_tls.complete")):
+        if event.endswith(_CONNECTED):
             bound_waits(info["return_value"])
 
     def note(self, event: str, info: Mapping[str, Any]) -> None:
@@ -61,10 +65,12 @@ class Trace:
 
 
 class AsyncTrace(Trace):
-    """The same for the async client, whose connections need no bounds."""
+    """The same for the async client."""
 
     async def __call__(self, event: str, info: Mapping[str, Any]) -> None:
         self.note(event, info)
+        if event.endswith(_CONNECTED):
+            give_deadline(info["return_value"])
 
 
 class _Current(threading.local):
@@ -111,8 +117,20 @@ def bound_waits(stream: Any) -> None:
         stream.read, stream.write = bounded_read, bounded_write
 
 
-def _left(timeout: float | None) -> float | None:
-    left = _current.deadline - time.monotonic()
+def give_deadline(stream: Any) -> None:
+    """Let an async connection have the attribute `deadline`, a `time.monotonic()` point at which its reads end."""
+    read = stream.read
+
+    async def bounded_read(max_bytes: int, timeout: float | None = None) -> Any:
+        return await read(max_bytes, _left(timeout, stream.deadline))
+
+    with suppress(AttributeError):  # a stream of another kind cannot have one
+        stream.deadline = math.inf
+        stream.read = bounded_read
+
+
+def _left(timeout: float | None, deadline: float | None = None) -> float | None:
+    left = (_current.deadline if deadline is None else deadline) - time.monotonic()
     if left <= 0:
         raise DeadlineExceeded
     if left == math.inf:

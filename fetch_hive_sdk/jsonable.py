@@ -94,7 +94,7 @@ def article(value: object) -> str:
 
 def _plain(value: Any, path: str, outer: frozenset[int]) -> Any:
     # What most values are, first; their subclasses come to the same further down.
-    kind: type[object] = type(value)
+    kind = cast("type[object]", type(value))
     if kind is str:
         return value if value.isascii() else _text(value, path)
     if value is None or kind is bool:

@@ -22,15 +22,14 @@ class SSEDecoder:
     """An incremental decoder for one stream.
 
     Args:
-        max_event_size: The most bytes one event, or one line of it, may have.
+        max_event_size: The most bytes one event may have, its field names and comments included.
     """
 
     def __init__(self, max_event_size: int) -> None:
         self._max_event_size = max_event_size
-        self._line: list[bytes] = []  # the pieces of a line that has not ended yet
-        self._line_size = 0
-        self._data: list[bytes] = []  # the data lines of an event that has not ended yet
-        self._data_size = 0  # with their names, as they came
+        self._held: list[bytes] = []  # the pieces of an event that has not ended yet
+        self._held_size = 0
+        self._after_line = False  # the last byte that is held ended a line
         self._after_cr = False  # the last byte was CR: an LF that follows belongs to it
         self._at_start = True
 
@@ -40,76 +39,62 @@ class SSEDecoder:
         Raises:
             EventTooLargeError: An event is larger than `max_event_size`.
         """
-        if self._at_start or self._after_cr or b"\r" in chunk or len(chunk) > self._max_event_size:
-            yield from self._feed_lines(chunk)
-            return
-        if self._line or self._data:
-            end = chunk.find(b"\n\n") + 2
-            if end < 2:
-                yield from self._feed_lines(chunk)
-                return
-            yield from self._feed_lines(chunk[:end])
-            chunk = chunk[end:]
-        # What follows begins with an event, and nearly all events are one line of data.
-        *events, unended = chunk.split(b"\n\n")
-        for event in events:
-            if event[:6] == b"data: " and b"\n" not in event:
-                yield event[6:]
-            else:
-                yield from self._feed_lines(event + b"\n\n")
-        if unended:
-            yield from self._feed_lines(unended)
-
-    def _feed_lines(self, chunk: bytes) -> Iterator[bytes]:
         if self._after_cr and chunk:
             self._after_cr = False
             chunk = chunk.removeprefix(b"\n")
-        *lines, unended = _split_lines(chunk)
-        if chunk.endswith(b"\r"):
-            self._after_cr = True
-        if lines and (self._line or self._at_start):
-            lines[0] = self._whole_line(lines[0])
-        data = self._data
-        for line in lines:
-            if line:
-                if line[:6] == b"data: ":  # as nearly all begin
-                    data.append(line[6:])
-                elif line[:5] in (b"data:", b"data"):
-                    data.append(line[5:])
-                else:
-                    self._check_size(len(line))
-                    continue
-                self._data_size += len(line)
-                self._check_size(self._data_size)
-            elif data:
-                event = data[0] if len(data) == 1 else b"\n".join(data)
-                data.clear()
-                self._data_size = 0
-                yield event
+        if b"\r" in chunk:
+            self._after_cr = chunk[-1:] == b"\r"
+            chunk = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        if self._at_start:
+            chunk = self._without_bom(chunk)
+        if not chunk:
+            return
+        if b"\n\n" not in chunk and not (self._after_line and chunk[:1] == b"\n"):
+            self._hold(chunk)
+            return
+        if self._held:
+            chunk = b"".join((*self._held, chunk))
+            self._held, self._held_size, self._after_line = [], 0, False
+        events = chunk.split(b"\n\n")
+        unended = events.pop()
+        for event in events:
+            if len(event) > self._max_event_size:
+                raise self._too_large()
+            if event[:6] == b"data: " and b"\n" not in event:  # as nearly all are
+                yield event[6:]
+            elif (data := _data_of(event)) is not None:
+                yield data
         if unended:
             self._hold(unended)
 
-    def _whole_line(self, end: bytes) -> bytes:
-        line = b"".join((*self._line, end))
-        self._line, self._line_size = [], 0
-        if self._at_start:
-            self._at_start = False
-            line = line.removeprefix(_BOM)
-        return line
-
     def _hold(self, piece: bytes) -> None:
-        self._line.append(piece)
-        self._line_size += len(piece)
-        self._check_size(self._line_size)
+        if not self._held and piece[:1] == b":" and piece.find(b"\n") == len(piece) - 1:
+            return  # a comment without a blank line after it, as is sent to keep a connection alive
+        self._held.append(piece)
+        self._held_size += len(piece)
+        self._after_line = piece[-1:] == b"\n"
+        if self._held_size - self._after_line > self._max_event_size:
+            raise self._too_large()
 
-    def _check_size(self, size: int) -> None:
-        if size > self._max_event_size:
-            raise EventTooLargeError(f"an event is larger than {self._max_event_size} bytes")
+    def _without_bom(self, chunk: bytes) -> bytes:
+        """The beginning of the stream without its mark; empty as long as it may become one."""
+        beginning = b"".join((*self._held, chunk))
+        self._held, self._held_size = [], 0
+        if len(beginning) < len(_BOM) and _BOM.startswith(beginning):
+            self._held.append(beginning)
+            return b""
+        self._at_start = False
+        return beginning.removeprefix(_BOM)
+
+    def _too_large(self) -> EventTooLargeError:
+        return EventTooLargeError(f"an event is larger than {self._max_event_size} bytes")
 
 
-def _split_lines(chunk: bytes) -> list[bytes]:
-    """Split at LF, CR and CRLF alone, which are all that bytes know; last comes the line that has not ended, or b""."""
-    lines = chunk.splitlines()
-    if not lines or chunk.endswith((b"\n", b"\r")):
-        lines.append(b"")
-    return lines
+def _data_of(event: bytes) -> bytes | None:
+    """The data of an event, whatever else is in it; None if there is none."""
+    data = [
+        line[6:] if line[:6] == b"data: " else line[5:]
+        for line in event.split(b"\n")
+        if line[:5] == b"data:" or line == b"data"
+    ]
+    return b"\n".join(data) if data else None

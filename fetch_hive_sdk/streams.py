@@ -92,12 +92,8 @@ class StreamReader(Generic[ResultT]):
         self.ended = False
         # What the events add up to, in the words of the plain answer.
         self._text: list[str] = []
+        self._model: str | None = None
         self._answer: dict[str, Any] = {}
-
-    @property
-    def pending(self) -> bool:
-        """Whether something is there to be read, or nothing more will come."""
-        return self.ended or bool(self.events)
 
     def feed(self, chunk: bytes) -> None:
         """Take in bytes as they came."""
@@ -105,12 +101,25 @@ class StreamReader(Generic[ResultT]):
             return
         try:
             for data in self._decoder.feed(chunk):
-                if data:
-                    self._take(data)
+                if data == b"[DONE]":
+                    self._finish()
+                elif data:
+                    event = read_event(data)
+                    self.events.append(event)
+                    if self.request_id is None:
+                        self.request_id = event.request_id or None
+                    # Of these a stream has thousands; `isinstance` costs pydantic's classes ten times this comparison.
+                    if type(event) is ResponseEvent:
+                        self._text.append(event.response)
+                        self._model = event.model or self._model
+                    elif type(event) is not ReasoningEvent:
+                        self._add(event)
                 if self.ended:
                     return
         except EventTooLargeError:
             self._interrupt(f"it sent an event larger than max_event_size={self._max_event_size} bytes")
+        except ValueError:
+            self._interrupt("it sent an event that is not a JSON object")
 
     def next(self) -> StreamEvent | None:
         """The next event that is complete, or None if bytes have to be fed first.
@@ -139,30 +148,10 @@ class StreamReader(Generic[ResultT]):
 
     def result(self) -> ResultT:
         """What has come so far, as the plain call would return it."""
-        answer = {**self._answer, "response": "".join(self._text)}
-        if self.request_id is not None:
-            answer["request_id"] = self.request_id
+        told = {"model": self._model, "request_id": self.request_id}
+        answer = {name: value for name, value in told.items() if value is not None}
+        answer |= {**self._answer, "response": "".join(self._text)}
         return self._operation.read(pydantic_core.to_json(answer, inf_nan_mode="constants"))
-
-    def _take(self, data: bytes) -> None:
-        if data == b"[DONE]":
-            self._finish()
-            return
-        try:
-            event = read_event(data)
-        except ValueError:
-            self._interrupt("it sent an event that is not a JSON object")
-            return
-        self.events.append(event)
-        if self.request_id is None and event.request_id:
-            self.request_id = event.request_id
-        # Of these a stream has thousands; `isinstance` costs pydantic's classes ten times this comparison.
-        if type(event) is ResponseEvent:
-            self._text.append(event.response)
-            if model := event.model:
-                self._answer["model"] = model
-        elif type(event) is not ReasoningEvent:
-            self._add(event)
 
     def _add(self, event: StreamEvent) -> None:
         if isinstance(event, ToolEvent):
@@ -336,10 +325,13 @@ class Stream(_StreamState[ResultT]):
 
     def __iter__(self) -> Generator[StreamEvent, None, None]:
         # A generator, so that the end of a loop, by break too, closes the stream at once.
+        events = self._reader.events
         while self._wait():
             try:
-                while (event := self._at_hand()) is not None:
-                    yield event
+                while events and not self._left_early and not self._busy:
+                    yield events.popleft()
+            except IndexError:  # another thread was quicker
+                continue
             except BaseException:
                 self.close()
                 raise
@@ -473,6 +465,7 @@ class AsyncStream(_StreamState[ResultT]):
         self._pool = pool
         self._chunks: AsyncIterator[bytes]
         self._waiting: anyio.CancelScope | None = None
+        self._connection: Any = None  # that keeps to a deadline, and serves nothing else meanwhile
         self._closing = False
 
     async def __aenter__(self) -> Self:
@@ -511,11 +504,13 @@ class AsyncStream(_StreamState[ResultT]):
         Another task that is reading at the moment gets `StreamClosedError`.
         """
         self._note_close()
-        if self._busy:
+        if not self._busy:
+            await self._shut()
+        elif self._connection is not None:
+            await self._connection.aclose()  # which wakes who reads from it
+        else:
             assert self._waiting is not None
             self._waiting.cancel()
-        else:
-            await self._shut()
 
     async def _shut(self) -> None:
         if self._response is not None and not self._response.is_closed and not self._closing:
@@ -560,6 +555,9 @@ class AsyncStream(_StreamState[ResultT]):
                 self._response, self._reader.request = response, response.request
                 stream = cast("httpx.AsyncByteStream", response.stream)
                 self._chunks = aiter(stream) if _is_plain(response) else response.aiter_bytes()
+                connection = response.extensions.get("network_stream")
+                if response.http_version == "HTTP/1.1" and hasattr(connection, "deadline"):
+                    self._connection = connection
         except StopAsyncIteration as error:
             self._refusal = RuntimeError("The transport or a hook raised StopAsyncIteration.")
             raise self._refusal from error
@@ -577,23 +575,36 @@ class AsyncStream(_StreamState[ResultT]):
                 reader.raise_error()
                 await self._drain()
                 return False
-            await self._read_until_event()
-            self._check_readable()
+            try:
+                if self._connection is not None:
+                    await self._read_until_deadline(self._connection)
+                else:
+                    await self._read_in_scope()
+            except StopAsyncIteration:
+                reader.end(closed=self._left_early)
+            except _FAILURES as failure:
+                reader.end(failure, closed=self._left_early)
+            if self._left_early:
+                self._check_readable()
         return True
 
-    async def _read_until_event(self) -> None:
-        patience = self._patience()
+    async def _read_until_deadline(self, connection: Any) -> None:
+        reader, chunks = self._reader, self._chunks
+        connection.deadline = time.monotonic() + self._patience()
         try:
-            with anyio.move_on_after(None if patience == math.inf else patience) as self._waiting:
-                # Comments keep the connection alive, but they are no events: they do not end the wait.
-                while not self._reader.pending:
-                    self._reader.feed(await self._chunks.__anext__())
-            if self._waiting.cancelled_caught:
-                raise DeadlineExceeded
-        except StopAsyncIteration:
-            self._reader.end(closed=self._left_early)
-        except _FAILURES as failure:
-            self._reader.end(failure, closed=self._left_early)
+            # Comments keep the connection alive, but they are no events: they do not end the wait.
+            while not (reader.events or reader.ended):
+                reader.feed(await chunks.__anext__())
+        finally:
+            connection.deadline = math.inf
+
+    async def _read_in_scope(self) -> None:
+        patience = self._patience()
+        with anyio.move_on_after(None if patience == math.inf else patience) as self._waiting:
+            while not (self._reader.events or self._reader.ended):
+                self._reader.feed(await self._chunks.__anext__())
+        if self._waiting.cancelled_caught:
+            raise DeadlineExceeded
 
     async def _drain(self) -> None:
         """Read to the end of the body, so that its connection can be used again."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from fetch_hive_sdk import sse
 from fetch_hive_sdk.sse import EventTooLargeError, SSEDecoder
 
 
@@ -147,19 +146,17 @@ def test_limit_in_pieces(stream: bytes, length: int) -> None:
     assert accepted(whole) == accepted(*(whole[index : index + 1] for index in range(len(whole))))
 
 
-def test_linear_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each byte of a large event that comes in small chunks is looked at a small, fixed number of times."""
-    seen: list[int] = []
-    split_lines = sse._split_lines
+def test_linear_work() -> None:
+    """The pieces of a large event are only put by until its last one comes, and put together once."""
+    decoder = SSEDecoder(max_event_size=200_000)
+    stream = b"data: " + b"x" * 100_000
+    chunks = [stream[start : start + 100] for start in range(0, len(stream), 100)]
 
-    def counting(chunk: bytes) -> list[bytes]:
-        seen.append(len(chunk))
-        return split_lines(chunk)
+    assert [] == [event for chunk in chunks for event in decoder.feed(chunk)]
+    assert chunks == decoder._held
+    assert [100_000] == [len(event) for event in decoder.feed(b"\n\n")]
 
-    monkeypatch.setattr(sse, "_split_lines", counting)
-    stream = b"data: " + b"x" * 100_000 + b"\n\n"
 
-    events = decode(*(stream[start : start + 100] for start in range(0, len(stream), 100)), max_event_size=200_000)
-
-    assert [100_000] == [len(event) for event in events]
-    assert len(stream) == sum(seen)
+def test_comments_do_not_add_up() -> None:
+    """Lines of comment that keep a connection alive, without blank lines between, never become too large an event."""
+    assert [b"a"] == decode(*[b": still here\n"] * 1000, b"data: a\n\n", max_event_size=20)

@@ -173,25 +173,9 @@ def test_noise(noise: bytes) -> None:
     reader.feed(noise)
 
     assert reader.next() is None
-    assert reader.pending is False
+    assert not reader.ended
     reader.feed(noise + wire(HELLO) + noise + wire(END) + noise)
     assert ["response", "usage"] == types(reader)
-
-
-def test_pending() -> None:
-    """Something is pending while an event waits, and for good once nothing more will come."""
-    reader = prompt_reader()
-    assert reader.pending is False
-
-    reader.feed(wire(HELLO))
-    assert reader.pending is True
-    read_all(reader)
-    assert reader.pending is False
-
-    reader.feed(wire(END))
-    read_all(reader)
-    reader.end()
-    assert reader.pending is True
 
 
 def test_request_id() -> None:
