@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
+import gc
 import json
 import pickle
 import traceback
+import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import httpx
 import pytest
-from pydantic import PrivateAttr
+from pydantic import AliasChoices, BaseModel, Field, PrivateAttr, TypeAdapter, model_validator
+from typing_extensions import Self
 
 from fetch_hive_sdk import (
     AgentReply,
@@ -27,7 +32,9 @@ from fetch_hive_sdk import (
     WorkflowRun,
     WorkflowRunning,
 )
+from fetch_hive_sdk.answers import HTTPResponse
 from fetch_hive_sdk.errors import InvalidRequestError
+from fetch_hive_sdk.results import Part, Result
 
 REQUEST_ID = "req_019d52846ea37682b03522fd0695cc43"
 
@@ -329,6 +336,169 @@ def test_parts_are_mappings() -> None:
     assert ("search", 12, 12) == (call.tool_name, call["took_ms"], call.took_ms)
     assert "" == call.observation
     assert "observation" not in call
+
+
+class Person(Part, frozen=True):
+    name: str = ""
+
+
+class Team(Part, frozen=True):
+    lead: Person | None = None
+    members: tuple[Person, ...] = ()
+
+
+class Company(Result, frozen=True):
+    name: str = ""
+    board: Team | None = None
+    teams: tuple[Team, ...] = ()
+
+
+def test_parts_of_parts() -> None:
+    """However deep a part stands, its keys are its own JSON and nothing else."""
+    ann, bob = {"name": "Ann", "age": 1}, {"age": None, "name": "Bob"}
+    board, teams = {"lead": ann, "members": [bob]}, [{"members": [ann, bob]}, {"lead": None}, {"lead": bob}]
+    company = read(Company, {"teams": teams, "board": board, "name": "C"})
+
+    assert (board, teams) == (company.board, [*company.teams])
+    assert (ann, bob) == (company.board.lead, company.board.members[0])
+    assert (ann, bob) == company.teams[0].members
+    assert (None, bob) == (company.teams[1].lead, company.teams[2].lead)
+    assert list(bob) == list(company.teams[2].lead)
+    assert company == copy.deepcopy(company)
+    assert bob == pickle.loads(pickle.dumps(company)).teams[2].lead
+
+
+def test_odd_part_of_a_part() -> None:
+    """An odd field deep inside costs that field alone; the parts around it have their JSON by key as ever."""
+    teams = [{"lead": {"name": ["Ann"]}, "members": 5}, {"lead": {"name": "Bob"}}]
+    company = read(Company, {"name": "C", "teams": teams})
+
+    assert ("C", '["Ann"]', (), "Bob") == (
+        company.name,
+        company.teams[0].lead.name,
+        company.teams[0].members,
+        company.teams[1].lead.name,
+    )
+    assert teams == [*company.teams]
+    assert {"name": ["Ann"]} == dict(company.teams[0].lead)
+
+
+def test_pickled_part() -> None:
+    """A part that is pickled or copied alone takes its own JSON along, and nothing of the answer it came in."""
+    result = read(PromptResult, PROMPT)
+
+    assert b"Hi Ann" in pickle.dumps(result)
+    assert b"Hi Ann" not in pickle.dumps(result.usage)
+    for again in (pickle.loads(pickle.dumps(result.usage)), copy.copy(result.usage), copy.deepcopy(result.usage)):
+        assert PROMPT["usage"] == dict(again)
+
+
+def test_part_outlives_its_answer() -> None:
+    """An answer goes when the last reference to it does, without garbage collection; its parts stay usable."""
+    result = read(AgentReply, AGENT)
+    call, gone = result.tool_calls[0], weakref.ref(result)
+    gc.disable()
+    try:
+        del result
+        assert gone() is None
+    finally:
+        gc.enable()
+    assert AGENT["tool_calls"][0] == dict(call)
+
+
+def test_parts_by_hand_and_from_elsewhere() -> None:
+    """A part has its own JSON by key wherever pydantic reads it: by itself, in a list, in a model of yours."""
+    usage = copy.deepcopy(PROMPT["usage"])
+    by_hand = Usage.model_validate(usage)
+    usage["prompt_tokens"]["total_tokens"] = 0
+
+    for again in (
+        by_hand,
+        Usage.model_validate_json(json.dumps(PROMPT["usage"])),
+        TypeAdapter(list[Usage]).validate_json(json.dumps([PROMPT["usage"]]))[0],
+        Bill.model_validate_json(json.dumps({"usage": PROMPT["usage"]})).usage,
+        PromptResult.model_validate({"usage": PROMPT["usage"]}).usage,
+        PromptResult.model_validate_json(json.dumps(PROMPT)).usage,
+    ):
+        assert PROMPT["usage"] == dict(again)
+        assert (24, 3, 9, 2) == (
+            again.prompt_tokens,
+            again.cached_tokens,
+            again.completion_tokens,
+            again.reasoning_tokens,
+        )
+
+
+class Bill(BaseModel):
+    usage: Usage
+
+
+class CheckedUsage(Usage, frozen=True):
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        return self.model_copy(update={"total_tokens": (self.total_tokens or 0) + 1})
+
+
+class DerivedResult(PromptResult, frozen=True):
+    """Holds parts in every way that the results of this SDK do not."""
+
+    free: Usage = Usage(total_tokens=1)
+    made: Usage = Field(default_factory=lambda: Usage(total_tokens=2))
+    older: Usage | None = Field(None, validation_alias=AliasChoices("newer", "older"))
+    by_name: dict[str, Usage] | None = None
+    pair: tuple[Usage, Usage] | None = None
+    several: list[Usage] | None = None
+    perhaps: tuple[Usage, ...] | None = None
+    gaps: tuple[Usage | None, ...] = ()
+    grid: tuple[tuple[Usage, ...], ...] = ()
+    checked: CheckedUsage | None = None
+
+
+def test_derived_results() -> None:
+    """In a class derived from a result, parts may stand in any way that pydantic allows."""
+    one, two = {"total_tokens": 1}, {"prompt_tokens": {"total_tokens": 2}}
+    fields = {"older": one, "by_name": {"a": two}, "pair": [one, two], "several": [two], "checked": one, "usage": two}
+    result = read(DerivedResult, fields)
+
+    assert (one, two, two, two) == (result.older, result.by_name["a"], result.several[0], result.usage)
+    assert (one, two) == result.pair
+    assert (2, 2) == (result.by_name["a"].prompt_tokens, result.several[0].prompt_tokens)
+    assert (1, 2, 2) == (result.free.total_tokens, result.made["total_tokens"], result.checked.total_tokens)
+    assert fields == dict(result) == dict(copy.deepcopy(result))
+    assert two == read(DerivedResult, {"newer": two}).older
+    more = read(DerivedResult, {"perhaps": [one, two], "gaps": [None, two], "grid": [[one], [two]]})
+    assert (one, two) == more.perhaps
+    assert (None, two) == more.gaps
+    assert ((one,), (two,)) == more.grid
+    assert read(DerivedResult, {"perhaps": None}).perhaps is None
+
+
+class CheckedResult(PromptResult, frozen=True):
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        assert self.response
+        return self
+
+
+def test_derived_result_with_a_check() -> None:
+    """A class derived from a result may check it as a whole; its parts have their JSON by key all the same."""
+    result = read(CheckedResult, PROMPT)
+
+    assert PROMPT == dict(result)
+    assert PROMPT["usage"] == dict(result.usage)
+
+
+def test_read_after_made_by_hand() -> None:
+    """It makes no difference to an answer whether its class was used by hand before it was read for the first time."""
+
+    class Own(PromptResult, frozen=True):
+        more: Usage | None = None
+
+    assert {"more": {"total_tokens": 1}} == Own(more=Usage(total_tokens=1))
+    result = read(Own, {**PROMPT, "more": PROMPT["usage"]})
+
+    assert (24, 24) == (result.usage.prompt_tokens, result.more.prompt_tokens)
+    assert PROMPT["usage"] == dict(result.usage) == dict(result.more)
 
 
 # --- usage --------------------------------------------------------------------------------------------
@@ -685,6 +855,23 @@ def test_results_of_ones_own() -> None:
 class OwnResult(PromptResult, frozen=True):
     score: int = 0
     _seen: list[str] = PrivateAttr(default_factory=list)
+
+
+def test_http_response() -> None:
+    """The answer itself cannot be changed, shows no content, and is equal to its pickle and its copies."""
+    response = HTTPResponse(200, httpx.Headers({"X-Request-Id": "req_1"}), b'{"webhook_secret":"s3cret"}')
+
+    assert (200, "req_1", "s3cret") == (
+        response.status_code,
+        response.headers["x-request-id"],
+        response.json()["webhook_secret"],
+    )
+    assert "s3cret" not in repr(response)
+    assert "200" in repr(response)
+    assert response == pickle.loads(pickle.dumps(response)) == copy.deepcopy(response) == copy.copy(response)
+    assert response != dataclasses.replace(response, status_code=201)
+    with pytest.raises(AttributeError):
+        response.status_code = 201  # type: ignore[misc]
 
 
 def test_no_secret_in_a_traceback() -> None:
