@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from copy import deepcopy
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -73,6 +74,17 @@ def make_run(number: int = 1, **more: Any) -> Run:
         "started_at": NOON + timedelta(seconds=number),
     }
     return Run(**values | more)
+
+
+def make_ended(number: int = 1, **more: Any) -> Run:
+    """A run that a prompt's request began and ended."""
+    values: dict[str, Any] = {
+        "status": "completed",
+        "reply": Reply(status=200, headers={"Content-Type": "application/json"}, body=b"{}"),
+        "answer": Answer("Hi", usage={"total_tokens": 1}),
+        "ended_at": NOON + timedelta(seconds=number + 1),
+    }
+    return make_run(number, **values | more)
 
 
 def make_callback(number: int = 1, run: int = 1) -> Callback:
@@ -249,6 +261,15 @@ def test_mappings_come_back_as_dicts(store: Store) -> None:
     assert same(found.inputs, {"a": {"b": 1}})
     assert same(found.request, {"a": {"b": 1}})
     assert same(found.metadata, {"k": "v"})
+
+
+def test_an_empty_text_of_an_answer_comes_back(store: Store) -> None:
+    """A text that was given as empty is not taken for one that was not given."""
+    answer = Answer("", model="", error="", text_if_denied="", error_code="", usage={})
+    store.add(make_run(answer=answer))
+    found = store.get(identifier(1))
+    assert found is not None
+    assert same(found.answer, answer)
 
 
 @pytest.mark.parametrize("kind", [tuple, list])
@@ -497,7 +518,7 @@ def test_ended_runs_are_there_whenever_they_are_looked_for(store: Store, path: P
     with closing(Store(path)) as in_file:
         for either in (store, in_file):
             for number in range(1, 251):
-                either.add_ended(make_run(number, status="completed", metadata={"number": number}))
+                either.add_ended(make_ended(number, metadata={"number": number}))
                 if number in (1, 120):
                     assert either.get(identifier(number)) is not None
             assert [run.request_id for run in either.runs()] == [identifier(number) for number in range(1, 251)]
@@ -507,20 +528,57 @@ def test_ended_runs_are_there_whenever_they_are_looked_for(store: Store, path: P
 @pytest.mark.parametrize("read", [True, False])
 def test_an_ended_run_needs_an_id_of_its_own(store: Store, read: bool) -> None:
     """A second run with the same id is refused, whether the first was looked at meanwhile or not."""
-    store.add_ended(make_run(status="completed"))
+    store.add_ended(make_ended())
     assert not read or store.count() == 1
     with pytest.raises(ConfigurationError, match="already"):
-        store.add_ended(make_run(status="failed"))
+        store.add_ended(make_ended(status="failed"))
     assert [run.status for run in store.runs()] == ["completed"]
 
 
 def test_an_ended_run_is_remembered_as_it_was(store: Store) -> None:
     """What changes in a run's values after it was added does not change what is remembered."""
-    inputs = {"topic": "AI"}
-    store.add_ended(make_run(status="completed", inputs=inputs))
-    inputs["topic"] = "something else"
-    [run] = store.runs()
-    assert run.inputs == {"topic": "AI"}
+    inputs, metadata = {"topic": ["AI"]}, {"plan": "starter"}
+    run = make_ended(inputs=inputs, metadata=metadata, request={"inputs": inputs, "metadata": {}, "n": {"m": 1}})
+    before = deepcopy(run)
+    store.add_ended(run)
+    inputs["topic"].append("something else")
+    metadata["plan"] = "pro"
+    assert run.reply is not None
+    assert run.answer is not None
+    assert run.answer.usage is not None
+    for values in (run.request["n"], run.reply.headers, run.answer.usage):
+        values["more"] = "something else"
+    assert store.runs() == [before]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"answer": Answer("Hi", artifacts=[{"file_url": "https://example.com/a"}], tool_calls=[{"tool_name": "t"}])},
+        {"answer": None, "reply": None},
+        {"human_step": HumanStep(question="Go on?", options=("yes",), chosen_at=NOON)},
+        {"inputs": HARD},
+        {"metadata": {"half \ud800": "\ud800", "whole": 3.0}},
+        {"user": "\ud800"},
+        {"request": {"inputs": {"big": 2**200}}},
+        {"http": HttpRequest(method="POST", path="/v1/prompt/invoke", body=b"\xff")},
+        {"reply": Reply(status=200, headers={}, body=(b"data: 1\n\n", b"\xff"))},
+    ],
+)
+def test_an_ended_run_comes_back_as_it_was(store: Store, more: dict[str, Any]) -> None:
+    """An ended run comes back equal to what it was, whatever its values are."""
+    run = make_ended(**more)
+    store.add_ended(run)
+    assert store.count() == 1
+    assert same(store.get(run.request_id), run)
+
+
+@pytest.mark.parametrize("value", [{1, 2}, {("a", "b"): 1}])
+def test_an_ended_run_without_a_json_form_is_refused(store: Store, value: object) -> None:
+    """A value of an ended run that could not come back as it was is a TypeError at once, and nothing is kept."""
+    with pytest.raises(TypeError):
+        store.add_ended(make_ended(inputs={"value": value}))
+    assert store.runs() == []
 
 
 def test_metadata_keys(store: Store) -> None:

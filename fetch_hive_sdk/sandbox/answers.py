@@ -109,6 +109,10 @@ def answer_of(value: object) -> Answer:
     return Answer(value if isinstance(value, str) else json_text(value))
 
 
+def _tokens(text: str) -> int:
+    return len(_TOKEN.findall(text)) if text else 0
+
+
 def count_usage(sent: str, answer: Answer, *, seconds: float) -> dict[str, Any]:
     """Token usage in the documented shape. A token is a word or a mark, so equal runs count equally.
 
@@ -117,7 +121,7 @@ def count_usage(sent: str, answer: Answer, *, seconds: float) -> dict[str, Any]:
         answer: What it answers.
         seconds: How long that took.
     """
-    prompt, reasoning, text = (len(_TOKEN.findall(part)) for part in (sent, answer.reasoning, answer.text))
+    prompt, reasoning, text = _tokens(sent), _tokens(answer.reasoning), _tokens(answer.text)
     return {
         "duration": round(seconds, 3),
         "prompt_tokens": {"total_tokens": prompt, "cached_tokens": 0},

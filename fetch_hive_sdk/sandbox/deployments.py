@@ -147,13 +147,13 @@ class Deployments:
     def known(self, run: Run) -> Answer | None:
         """What a run answers where no function of somebody's makes that; else None."""
         deployment = self.find(run.kind, run.name, run.variant)
-        return None if deployment and deployment.computed else self.answer(run)
+        return None if deployment and deployment.computed else _fixed(deployment, run)
 
     def answer(self, run: Run) -> Answer:
         """What a run answers. A function that raises, or returns None, makes it fail and say so."""
         deployment = self.find(run.kind, run.name, run.variant)
-        if deployment is None:
-            return Answer(_echo(run))
+        if deployment is None or not deployment.computed:
+            return _fixed(deployment, run)
         given: list[object] = [deepcopy(dict(run.inputs)) if run.message is None else run.message]
         if deployment.human_in_the_loop is not None:
             given.append(run.human_step.choice if run.human_step else None)
@@ -186,6 +186,11 @@ def input_types(inputs: Mapping[str, object]) -> dict[str, InputType]:
 
 def _always(answer: Answer) -> Callable[..., object]:
     return lambda *_given: answer
+
+
+def _fixed(deployment: Deployment | None, run: Run) -> Answer:
+    """What is answered without a function of somebody's."""
+    return Answer(_echo(run)) if deployment is None else answer_of(deployment.reply())
 
 
 def _told(error: BaseException) -> str:

@@ -162,8 +162,7 @@ class Lifecycle:
         except Exception as error:
             answer, failure = Answer(error=f"{FAILED}: {error}"), error
         self._store.add_ended(self._ended(run, answer, reply=reply))
-        self._changed(run.request_id)
-        self._go_on()
+        self._tell(Change("run", run.request_id))
         if failure is not None:
             raise failure
         assert reply is not None

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..errors import ConfigurationError
 from .database import Database, as_text
@@ -22,6 +22,7 @@ from .records import (
     load_delegation,
     load_refused,
     load_run,
+    snapshot,
     time_text,
 )
 from .runs import Approval, Callback, CallbackAttempt, Delegation, Kind, Refused, Run, Status
@@ -71,7 +72,7 @@ class Store:
     """
 
     def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
-        self._waiting: dict[str, _Rows] = {}  # to be written, by request id
+        self._waiting: dict[str, Run] = {}  # to be written, by request id
         self._db = Database(path, before_use=self._write_waiting)
         self.objects = Objects(self._db)
 
@@ -125,7 +126,7 @@ class Store:
             ConfigurationError: There is a run with its request id already.
         """
         with self._db.transaction():
-            self._insert(_rows_of(run))
+            self._insert(run)
             for callback in run.callbacks:
                 self.add_callback(callback)
             for approval in run.approvals:
@@ -136,21 +137,21 @@ class Store:
     def add_ended(self, run: Run) -> None:
         """Keep a new run that has ended, and that nothing belongs to.
 
-        In memory, where a crash leaves nothing either way, it is written together with those after it: once there are
-        enough of them, or before anything is read.
+        In memory, where a crash leaves nothing either way, it is written as it is now, but later and together with
+        those after it: once there are enough of them, or before anything is read.
 
         Raises:
             ConfigurationError: There is a run with its request id already.
         """
-        if not self._db.in_memory:
+        kept = snapshot(run) if self._db.in_memory else None
+        if kept is None:
             self.add(run)
             return
-        rows = _rows_of(run)
         with self._db.lock:
             same = self._db.execute("SELECT 1 FROM runs WHERE request_id = ?", run.request_id).fetchone()
             if same or run.request_id in self._waiting:
                 raise _known_already(run.request_id)
-            self._waiting[run.request_id] = rows
+            self._waiting[run.request_id] = kept
             if len(self._waiting) >= MOST_WAITING:
                 self._write_waiting()
 
@@ -158,21 +159,23 @@ class Store:
         if self._waiting:
             waiting, self._waiting = self._waiting, {}
             with self._db.transaction():
-                for rows in waiting.values():
-                    self._insert(rows)
+                for run in waiting.values():
+                    self._insert(run, plain=True)
 
-    def _insert(self, rows: _Rows) -> None:
+    def _insert(self, run: Run, *, plain: bool = False) -> None:
         """Write a new run and its metadata, in a transaction that is open."""
+        columns = (run.kind, run.name, run.variant, run.thread_id, run.trigger, time_text(run.started_at))
+        changing = _changing(run, plain=plain)
         try:
             number = self._db.execute(
                 "INSERT INTO runs (request_id, kind, name, variant, thread_id, started_by, started_at,"
                 " status, ended_at, duration, record) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                *rows.run,
+                *(run.request_id, *columns, *changing),
             ).lastrowid
         except sqlite3.IntegrityError:
-            raise _known_already(rows.run[0]) from None
-        for values in rows.metadata:
-            self._db.execute("INSERT INTO metadata VALUES (?, ?, ?, ?)", *values, number)
+            raise _known_already(run.request_id) from None
+        for key, value in run.metadata.items():
+            self._db.execute("INSERT INTO metadata VALUES (?, ?, ?, ?)", key, *canonical(value), number)
 
     def save(self, run: Run) -> bool:
         """Keep a run's new state: its own, not that of its callbacks, approvals and delegations.
@@ -447,30 +450,18 @@ def _run(records: Mapping[str, Sequence[bytes]]) -> Run:
     )
 
 
-class _Rows(NamedTuple):
-    """What is written of a new run. It is made at once, so that the run is remembered as it was."""
-
-    run: tuple[Any, ...]
-    metadata: list[tuple[str, str, str]]
-
-
-def _rows_of(run: Run) -> _Rows:
-    columns = (run.request_id, run.kind, run.name, run.variant, run.thread_id, run.trigger, time_text(run.started_at))
-    return _Rows((*columns, *_changing(run)), [(key, *canonical(value)) for key, value in run.metadata.items()])
-
-
 def _known_already(request_id: str) -> ConfigurationError:
     return ConfigurationError(
         f"The sandbox has a run {request_id} already.", hint="new_request_id has to make another id each time."
     )
 
 
-def _changing(run: Run) -> tuple[str, str | None, float | None, bytes]:
+def _changing(run: Run, *, plain: bool = False) -> tuple[str, str | None, float | None, bytes]:
     """Status, end, duration and record: the columns that change while a run goes on."""
     if run.ended_at is None:
-        return run.status, None, None, dump_run(run)
+        return run.status, None, None, dump_run(run, plain=plain)
     duration = (run.ended_at - run.started_at).total_seconds()
-    return run.status, time_text(run.ended_at), duration, dump_run(run)
+    return run.status, time_text(run.ended_at), duration, dump_run(run, plain=plain)
 
 
 def _sorted(rows: Iterable[tuple[str | bytes]]) -> list[str]:

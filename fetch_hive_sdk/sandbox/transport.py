@@ -6,6 +6,7 @@ import errno
 import math
 import os
 from collections.abc import AsyncIterator, Generator, Iterable, Iterator
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import httpx
@@ -64,16 +65,22 @@ class SandboxTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
 
 
 def _response(reply: Reply, request: httpx.Request) -> httpx.Response:
-    headers = dict(reply.headers)
+    headers = reply.headers
     if isinstance(reply.body, bytes):
         # As a stream, because httpx works out the headers of a `content` anew.
-        headers.setdefault("Content-Length", str(len(reply.body)))
-        return httpx.Response(reply.status, headers=headers, stream=httpx.ByteStream(reply.body))
+        head = _head(tuple(headers.items()), len(reply.body))
+        return httpx.Response(reply.status, headers=head, stream=httpx.ByteStream(reply.body))
     announced = httpx.Headers(headers).get("Content-Length")
     limit = request.extensions.get("timeout", {}).get("read")
     arriving = _arriving(reply.body, limit, None if announced is None else int(announced))
     first = next(arriving, b"")  # what breaks before the first byte leaves no response
     return httpx.Response(reply.status, headers=headers, stream=_Stream(first, arriving))
+
+
+@lru_cache(maxsize=256)
+def _head(headers: tuple[tuple[str, str], ...], length: int) -> httpx.Headers:
+    """The headers of a whole body. Each response copies them, which is faster than to make them."""
+    return httpx.Headers({"Content-Length": str(length), **dict(headers)})
 
 
 def _arriving(chunks: Iterable[Chunk], limit: float | None, announced: int | None) -> Generator[bytes, None, None]:

@@ -6,7 +6,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["DONE", "frame", "json_bytes", "json_text"]
+from pydantic_core import to_json
+
+__all__ = ["DONE", "checked_bytes", "frame", "json_bytes", "json_text"]
 
 DONE = b"data: [DONE]\n\n"
 
@@ -23,6 +25,14 @@ def json_bytes(value: object) -> bytes:
     """A JSON value in UTF-8."""
     # Half a surrogate pair has no UTF-8; a backslash escape is the form JSON has for it.
     return json_text(value).encode("utf-8", "backslashreplace")
+
+
+def checked_bytes(value: object) -> bytes:
+    """The same of values that were checked before: faster, and blind to what JSON has not."""
+    try:
+        return to_json(value)
+    except ValueError:
+        return json_bytes(value)
 
 
 def frame(event: Mapping[str, Any]) -> bytes:
