@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
 
+import httpx
 import pytest
 from typing_extensions import Self
 
@@ -61,6 +62,19 @@ def make_client(flavor: str) -> Iterator[Callable[..., Any]]:
             return AsyncFetchHive(**options)
 
         yield make
+
+
+@pytest.fixture(params=["own", "httpx"])
+async def connections(request: pytest.FixtureRequest, flavor: str) -> AsyncIterator[dict[str, Any]]:
+    """What a client is made with to have connections of its own, and to have those of a caller's httpx client."""
+    if request.param == "own":
+        yield {}
+    elif flavor == "sync":
+        with httpx.Client() as given:
+            yield {"http_client": given}
+    else:
+        async with httpx.AsyncClient() as given_async:
+            yield {"http_client": given_async}
 
 
 class Awaited:

@@ -10,6 +10,7 @@ import os
 import pickle
 import re
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -617,3 +618,11 @@ def test_params_of_a_callers_client(httpx_mock: HTTPXMock, given: dict[str, str]
         client.request("GET", "/x")
     with_query, without = (dict(request.url.params) for request in httpx_mock.get_requests())
     assert ({**given, "limit": "5", "status": "a&b"}, given) == (with_query, without)
+
+
+@pytest.mark.parametrize("cls", [FetchHive, AsyncFetchHive])
+def test_httpx2_is_not_needed(cls: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is no http_client is refused alike where httpx2 is not loaded."""
+    monkeypatch.delitem(sys.modules, "httpx2", raising=False)
+    with pytest.raises(TypeError, match="http_client: an int of builtins"):
+        cls("fhk_test", http_client=5)

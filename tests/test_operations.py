@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import enum
 import json
+import sys
 from datetime import date
 from typing import Any
 from uuid import UUID
@@ -690,3 +691,19 @@ def test_artifacts_in_other_spellings() -> None:
     sent = body(agent(known_artifact_refs=[ID.upper()], artifact_refs=[UUID(ID)]))
 
     assert ([ID], [ID]) == (sent["known_artifact_refs"], sent["artifact_refs"])
+
+
+def test_getting_ready_reads_an_empty_answer_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What reading needs is loaded before the first answer, whatever comes of it, and not again once it is there."""
+    read: list[bytes] = []
+
+    def reading(data: bytes) -> None:
+        read.append(data)
+        raise ValueError("there is nothing in it")
+
+    operation = Operation("GET", "/x", b"", reading)
+    operation.get_ready()
+    assert [] == read
+    monkeypatch.delitem(sys.modules, "fetch_hive_sdk.results")
+    operation.get_ready()
+    assert [b"{}"] == read

@@ -63,10 +63,12 @@ async def types_of(stream: Any, seen: list[str]) -> None:
         seen.append(event.type)  # noqa: PERF401 - a comprehension would lose them with the error
 
 
-async def test_events_come_typed_and_in_order(faulty: FaultyServer, make_client: Callable[..., Any]) -> None:
+async def test_events_come_typed_and_in_order(
+    faulty: FaultyServer, make_client: Callable[..., Any], connections: dict[str, Any]
+) -> None:
     """A stream yields each event once, in order, as its class."""
     faulty.then(WHOLE)
-    async with make_client(base_url=faulty.base_url) as client:
+    async with make_client(**connections, base_url=faulty.base_url) as client:
         events = [event async for event in prompt(client)]
     assert ["reasoning", "response", "response", "usage"] == [event.type for event in events]
     assert isinstance(events[1], ResponseEvent)
@@ -74,10 +76,12 @@ async def test_events_come_typed_and_in_order(faulty: FaultyServer, make_client:
     assert "Hel" == events[1]["response"]
 
 
-async def test_text_and_final(faulty: FaultyServer, make_client: Callable[..., Any]) -> None:
+async def test_text_and_final(
+    faulty: FaultyServer, make_client: Callable[..., Any], connections: dict[str, Any]
+) -> None:
     """The text iterates alone, and the final result is what the plain call returns."""
     faulty.then(WHOLE)
-    async with make_client(base_url=faulty.base_url) as client, prompt(client) as opened:
+    async with make_client(**connections, base_url=faulty.base_url) as client, prompt(client) as opened:
         assert ["Hel", "lo"] == [piece async for piece in opened.text]
         result = await opened.final()
         assert "req_1" == opened.request_id
@@ -195,10 +199,12 @@ async def test_an_oversized_event_is_refused(faulty: FaultyServer, make_client: 
         assert "Hello" == (await prompt(client.with_options(max_event_size=200)).final()).response
 
 
-async def test_silence_ends_at_the_idle_timeout(faulty: FaultyServer, make_client: Callable[..., Any]) -> None:
+async def test_silence_ends_at_the_idle_timeout(
+    faulty: FaultyServer, make_client: Callable[..., Any], connections: dict[str, Any]
+) -> None:
     """A stream without an event for idle_timeout seconds raises, with what came."""
     faulty.then(stream(HEL, end=wait_for_hang_up))
-    async with make_client(base_url=faulty.base_url, idle_timeout=0.2) as client:
+    async with make_client(**connections, base_url=faulty.base_url, idle_timeout=0.2) as client:
         with pytest.raises(StreamIdleTimeoutError, match=r"no event came for 0.2 s") as caught:
             await prompt(client).final()
     assert "Hel" == caught.value.partial.response
@@ -206,7 +212,9 @@ async def test_silence_ends_at_the_idle_timeout(faulty: FaultyServer, make_clien
     assert isinstance(caught.value, httpx.TimeoutException)
 
 
-async def test_comments_do_not_extend_the_idle_timeout(faulty: FaultyServer, make_client: Callable[..., Any]) -> None:
+async def test_comments_do_not_extend_the_idle_timeout(
+    faulty: FaultyServer, make_client: Callable[..., Any], connections: dict[str, Any]
+) -> None:
     """Keep-alive comments keep the connection, not the patience."""
 
     def comments(exchange: Exchange) -> None:
@@ -214,15 +222,17 @@ async def test_comments_do_not_extend_the_idle_timeout(faulty: FaultyServer, mak
             exchange.send(b"3\r\n:\n\n\r\n")
 
     faulty.then(stream(HEL, end=comments))
-    async with make_client(base_url=faulty.base_url, idle_timeout=0.2) as client:
+    async with make_client(**connections, base_url=faulty.base_url, idle_timeout=0.2) as client:
         with pytest.raises(StreamIdleTimeoutError):
             await prompt(client).final()
 
 
-async def test_silence_after_usage_harms_nothing(faulty: FaultyServer, make_client: Callable[..., Any]) -> None:
+async def test_silence_after_usage_harms_nothing(
+    faulty: FaultyServer, make_client: Callable[..., Any], connections: dict[str, Any]
+) -> None:
     """A server that forgets to end the stream after the last event only costs the wait."""
     faulty.then(stream(HEL, USAGE, end=wait_for_hang_up))
-    async with make_client(base_url=faulty.base_url, idle_timeout=0.2) as client:
+    async with make_client(**connections, base_url=faulty.base_url, idle_timeout=0.2) as client:
         assert "Hel" == (await prompt(client).final()).response
 
 
@@ -681,3 +691,38 @@ def test_an_event_that_another_thread_took_costs_nothing(faulty: FaultyServer) -
         opened = prompt(client)
         opened._reader.events = Taken()
         assert ["reasoning", "response", "response", "usage"] == [event.type for event in opened]
+
+
+class Snatched(deque[Any]):
+    """Events of which another reader takes the first one in the moment after it was seen."""
+
+    def popleft(self) -> Any:
+        event = super().popleft()
+        if "snatched" not in self.__dict__:
+            self.snatched = event
+            raise IndexError
+        return event
+
+
+@pytest.mark.parametrize("read", [next, lambda stream: next(iter(stream))], ids=["next", "iter"])
+def test_two_threads_may_take_the_events_in_turn(faulty: FaultyServer, read: Callable[[Any], Any]) -> None:
+    """An event that another thread has taken meanwhile is not missed: the next one comes."""
+    faulty.then(stream(HEL + "\n\ndata: " + LO, USAGE, DONE))
+    with FetchHive("fhk_test", faulty.base_url) as client, prompt(client) as opened:
+        opened._reader.events = Snatched()
+        assert "lo" == read(opened).response
+        assert "Hel" == opened._reader.events.snatched.response
+
+
+def test_a_stream_that_is_closed_while_it_opens_is_closed() -> None:
+    """Closing from another thread while the stream opens is told to the one that opens it."""
+    streams: list[Any] = []
+
+    def answer(_: httpx.Request) -> httpx.Response:
+        streams[0].close()
+        return httpx.Response(200, content=b"data: {}\n\n", headers={"Content-Type": "text/event-stream"})
+
+    client = FetchHive("fhk_test", http_client=httpx.MockTransport(answer))
+    streams.append(prompt(client))
+    with pytest.raises(StreamClosedError), streams[0]:
+        pass
