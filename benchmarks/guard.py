@@ -43,7 +43,7 @@ LIMITS = {
 }
 # `import fetch_hive_sdk` has to load names on first use; a client loads neither what few need nor what tools are.
 NEVER_BY_IMPORT = ("httpx", "httpcore", "pydantic", "pydantic_core", "anyio", "ssl", "fetch_hive_sdk.client")
-NEVER_BY_CLIENT = ("fetch_hive_sdk.sandbox", "fetch_hive_sdk.cli", "fetch_hive_sdk.pytest_plugin", "starlette")
+NEVER_BY_CLIENT = ("pydantic", "fetch_hive_sdk.results", "fetch_hive_sdk.sandbox", "fetch_hive_sdk.cli", "starlette")
 IMPORTS = {
     "import fetch_hive_sdk": NEVER_BY_IMPORT,
     "from fetch_hive_sdk import FetchHive; FetchHive('fhk_x')": NEVER_BY_CLIENT,

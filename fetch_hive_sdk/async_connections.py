@@ -50,7 +50,7 @@ class AsyncConnectionPool(PoolBase[httpx.AsyncHTTPTransport], httpx.AsyncBaseTra
 
     Raises:
         ImportError: `http2` without the package h2.
-        RuntimeError: By a request, after `aclose`.
+        ClientClosedError: By a request, after `aclose` (it is a `RuntimeError`).
 
     Attributes:
         withstands_cancellation: A bare `Task.cancel` of asyncio leaves it sound.

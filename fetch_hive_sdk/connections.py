@@ -22,6 +22,7 @@ from typing import Any, Generic, Protocol, TypeVar, Union
 
 import httpx
 
+from .errors import ClientClosedError
 from .joined_writes import join_writes
 
 __all__ = ["ConnectionPool"]
@@ -132,7 +133,7 @@ class Ledger(Generic[TransportT]):
             Whether there is one already.
 
         Raises:
-            RuntimeError: The pool is closed.
+            ClientClosedError: The pool is closed.
         """
         now = self._clock()
         if now >= self._sweep_at:
@@ -237,9 +238,11 @@ class Ledger(Generic[TransportT]):
             del self._idle[origin]
 
 
-def closed_error() -> RuntimeError:
+def closed_error() -> ClientClosedError:
     """What a request gets that comes after the end."""
-    return RuntimeError("The connection pool is closed: nothing can be sent any more.")
+    return ClientClosedError(
+        "The connection pool is closed.", hint="Make a new one, or keep it open while calls and streams are in use."
+    )
 
 
 @lru_cache(maxsize=1)
@@ -275,6 +278,11 @@ class PoolBase(ABC, Generic[TransportT]):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {self.ledger!r}>"
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it was closed, and sends nothing any more."""
+        return self.ledger.closed
 
     @abstractmethod
     def _make_event(self) -> Event:
@@ -329,7 +337,7 @@ class ConnectionPool(PoolBase[httpx.HTTPTransport], httpx.BaseTransport):
 
     Raises:
         ImportError: `http2` without the package h2.
-        RuntimeError: By a request, after `close`.
+        ClientClosedError: By a request, after `close` (it is a `RuntimeError`).
     """
 
     def __init__(

@@ -24,9 +24,11 @@ from pytest_httpx import HTTPXMock
 from fetch_hive_sdk import (
     APIConnectionError,
     APITimeoutError,
+    AsyncConnectionPool,
     AsyncFetchHive,
     ClientClosedError,
     ConfigurationError,
+    ConnectionPool,
     FetchHive,
     FetchHiveError,
     RetryPolicy,
@@ -34,7 +36,7 @@ from fetch_hive_sdk import (
 from fetch_hive_sdk.http import tls_context
 from fetch_hive_sdk.version import VERSION
 
-from .faulty_server import Exchange, FaultyServer, json_reply, say_nothing
+from .faulty_server import Exchange, FaultyServer, json_reply, say_nothing, stream, wait_for_hang_up
 
 pytestmark = pytest.mark.anyio
 
@@ -122,7 +124,7 @@ def given_client(flavor: str, **options: Any) -> Any:
 
 
 async def close_given(client: Any) -> None:
-    if isinstance(client, httpx.Client):
+    if isinstance(client, (httpx.Client, ConnectionPool)):
         client.close()
     else:
         await client.aclose()
@@ -626,3 +628,39 @@ def test_httpx2_is_not_needed(cls: Any, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.delitem(sys.modules, "httpx2", raising=False)
     with pytest.raises(TypeError, match="http_client: an int of builtins"):
         cls("fhk_test", http_client=5)
+
+
+async def test_a_pool_of_the_caller(flavor: str, faulty: FaultyServer, make_client: Callable[..., Any]) -> None:
+    """A pool with other limits is used and not closed; once its owner has closed it, calls say so."""
+    faulty.then(json_reply(ANSWER))
+    limits = httpx.Limits(max_connections=1)
+    pool: Any = ConnectionPool(limits=limits) if flavor == "sync" else AsyncConnectionPool(limits=limits)
+    async with make_client(base_url=faulty.base_url, http_client=pool) as client:
+        assert "Hi" == (await invoke(client)).response
+    assert "0 connections in use, 1 idle" in repr(pool)
+    await close_given(pool)
+    with pytest.raises(ClientClosedError):
+        await invoke(client)
+
+
+def test_closing_wakes_a_call_that_waits_for_a_connection(faulty: FaultyServer) -> None:
+    """A call that waits for its turn when another thread closes the pool ends with the error of a closed client."""
+    faulty.then(stream(end=wait_for_hang_up))
+    errors: list[Exception] = []
+    with ConnectionPool(limits=httpx.Limits(max_connections=1)) as pool:
+        client = FetchHive("fhk_test", faulty.base_url, http_client=pool)
+
+        def wait() -> None:
+            try:
+                client.invoke_prompt(deployment="d")
+            except ClientClosedError as error:
+                errors.append(error)
+
+        with client.invoke_prompt_stream(deployment="d"):
+            waiting = threading.Thread(target=wait)
+            waiting.start()
+            while "1 requests waiting" not in repr(pool):
+                pass
+            pool.close()
+            waiting.join(10)
+    assert ["ClientClosedError"] == [type(error).__name__ for error in errors]
