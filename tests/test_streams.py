@@ -726,3 +726,23 @@ def test_a_stream_that_is_closed_while_it_opens_is_closed() -> None:
     streams.append(prompt(client))
     with pytest.raises(StreamClosedError), streams[0]:
         pass
+
+
+@pytest.mark.parametrize("flavor", ["asyncio", "trio"], indirect=True)
+async def test_silence_of_another_transport_ends_at_the_idle_timeout(flavor: str) -> None:
+    """A transport that keeps no time itself, and waits for ever, is left at the idle timeout too."""
+
+    class Silence(httpx.AsyncByteStream):
+        def __aiter__(self) -> Any:
+            return self
+
+        async def __anext__(self) -> bytes:
+            await anyio.sleep_forever()
+            raise AssertionError
+
+    def answer(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, stream=Silence(), headers={"Content-Type": "text/event-stream"})
+
+    client = AsyncFetchHive("fhk_test", http_client=httpx.MockTransport(answer), idle_timeout=0.05)
+    with pytest.raises(StreamIdleTimeoutError):
+        await prompt(client).final()
