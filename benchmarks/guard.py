@@ -36,9 +36,9 @@ class Limit:
 
 
 LIMITS = {
-    "a call, sync": Limit(1.05, "operations.py, exchange.py, drivers.py, http.py, results.py"),
-    "a call, async": Limit(1.20, "what a sync call passes through, and async_connections.py"),
-    "a stream's event": Limit(3.70, "sse.py, streams.py, events.py"),
+    "a call, sync": Limit(0.95, "operations.py, exchange.py, drivers.py, http.py, results.py"),
+    "a call, async": Limit(0.95, "what a sync call passes through, and async_connections.py"),
+    "a stream's event": Limit(3.40, "sse.py, streams.py, events.py"),
     "a callback": Limit(1.40, "callbacks.py, results.py"),
 }
 # `import fetch_hive_sdk` has to load names on first use; a client loads neither what few need nor what tools are.
