@@ -779,7 +779,7 @@ async def test_a_cancellation_in_a_handshake(anyio_backend: str, again: int | No
     sender = Sender("async", limits=limits(1), verify=client_context())
     url = server.url.replace("http:", "https:")
     for rounds in range(0, 40, 3):
-        assert not await cancelled(lambda: sender.get(url), rounds)
+        await cancelled(lambda: sender.get(url), rounds)
         assert "0 connections in use, 0 idle, 0 requests waiting" == repr(sender)
     collect()
     with anyio.fail_after(20):
