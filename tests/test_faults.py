@@ -263,7 +263,7 @@ async def test_a_dripping_answer_ends_at_the_timeout(
     """Bytes that keep coming do not extend the timeout of the whole attempt, on a new or a kept connection."""
     faulty.then(json_reply(ANSWER), slow)
     async with make_client(base_url=faulty.base_url, timeout=0.3) as client:
-        await invoke(client, "prompt")
+        await invoke(client.with_options(timeout=10), "prompt")  # connects, however busy the machine is
         started = time.monotonic()
         with pytest.raises(APITimeoutError) as caught:
             await invoke(client, "prompt")
