@@ -10,11 +10,14 @@ print(result.response)
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
 
 from .version import VERSION as __version__
 
+# Type checkers take it for true. It is not imported, because `typing` is most of what this import would cost.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from .answers import *
     from .async_connections import *
     from .callbacks import *
