@@ -65,7 +65,7 @@ class Trace:
 
 
 class AsyncTrace(Trace):
-    """The same for the async client."""
+    """The same for the async client, whose connections get a deadline of their own."""
 
     async def __call__(self, event: str, info: Mapping[str, Any]) -> None:
         self.note(event, info)

@@ -110,6 +110,7 @@ def run(operation: Operation[ResultT], settings: Settings) -> Exchange[ResultT]:
         result = operation.read(content)
     except ValueError as error:
         raise _unexpected(operation, arrived, f"cannot be read: {error}") from error
+    # Looked for in the bytes first: to ask the result for a key would parse each answer a second time.
     if b'"error"' in content and (failure := operation.failure(result)):
         raise _unexpected(operation, arrived, f"is an error, and not an answer: {failure}")
     if isinstance(result, Answered):

@@ -158,8 +158,11 @@ def _too_deep(path: str) -> InvalidRequestError:
 
 def _is_of_pydantic(value: object, *names: str) -> bool:
     """Whether a value is of one of these classes; nothing is where pydantic is not loaded, and it is not for this."""
-    pydantic = sys.modules.get("pydantic")
-    return pydantic is not None and isinstance(value, tuple(getattr(pydantic, name) for name in names))
+    if "pydantic" not in sys.modules:
+        return False
+    import pydantic  # which waits while another thread is loading it
+
+    return isinstance(value, tuple(getattr(pydantic, name) for name in names))
 
 
 def _model(value: BaseModel, path: str, outer: frozenset[int]) -> Any:

@@ -154,9 +154,8 @@ class Operation(Generic[ResultT]):
         """Load what reading the answer needs, while it is awaited: that takes the first call of a process some time."""
         if self.whole or f"{__package__}.results" in sys.modules:
             return
-        with suppress(
-            Exception
-        ):  # an answer with nothing in it; whatever is wrong beside comes again with the real one
+        # Reading an answer with nothing in it; whatever is wrong comes again with the real one.
+        with suppress(Exception):
             self.read(b"{}")
 
     @property

@@ -22,30 +22,11 @@ from fetch_hive_sdk.http import tls_context
 from fetch_hive_sdk.sandbox import Sandbox
 
 from .cli_runner import run
+from .connection_server import CERTIFICATE
 
 KEY = "fhk_0123456789abcdef"
 WORKSPACE = Sandbox.workspace_id
 NAMES = ["versions", "key", "base url", "proxy", "dns", "service", "tls", "clock", "authentication", "workspace"]
-
-# Signed by itself for "localhost", and valid for a hundred years; made for these tests alone.
-CERTIFICATE = """\
------BEGIN PRIVATE KEY-----
-MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgN22WfzeN3+FNWbgS
-Kbo5t+rEGtAGsO5cHVde2Ay6M6mhRANCAAR6u5l3SLbhSYBZjTSm7LSNGAiNrbvF
-lA8Imf9wmIIJugXGUvqgLMxF6DTve6B2M0nNZGG8Tr5HkmWwJoXHWHrN
------END PRIVATE KEY-----
------BEGIN CERTIFICATE-----
-MIIBlDCCATugAwIBAgIUUpst1EjW1c9ZFMCiKAzZHrqCJd8wCgYIKoZIzj0EAwIw
-FDESMBAGA1UEAwwJbG9jYWxob3N0MCAXDTI2MTEyMjAxNDAyN1oYDzIxMjYxMDI5
-MDE0MDI3WjAUMRIwEAYDVQQDDAlsb2NhbGhvc3QwWTATBgcqhkjOPQIBBggqhkjO
-PQMBBwNCAAR6u5l3SLbhSYBZjTSm7LSNGAiNrbvFlA8Imf9wmIIJugXGUvqgLMxF
-6DTve6B2M0nNZGG8Tr5HkmWwJoXHWHrNo2kwZzAdBgNVHQ4EFgQUKMUkClZpJegv
-LnKJEYSOiDOtOzswHwYDVR0jBBgwFoAUKMUkClZpJegvLnKJEYSOiDOtOzswDwYD
-VR0TAQH/BAUwAwEB/zAUBgNVHREEDTALgglsb2NhbGhvc3QwCgYIKoZIzj0EAwID
-RwAwRAIgbTN4PzLslK+mbkGRpW1WxLawZz+8RxxmxhN9mb9kwSYCIFDRp8CZt3s6
-Loq9BQSOJfazBSPsxFJNattDYZGIUkk9
------END CERTIFICATE-----
-"""
 
 
 class Service:

@@ -8,6 +8,7 @@ import dataclasses
 import enum
 import json
 import pathlib
+import sys
 import types
 from collections.abc import Callable, Iterator, Mapping
 from datetime import date, datetime, time, timedelta, timezone
@@ -477,3 +478,11 @@ def test_article(value: Any, named: str) -> None:
 def test_encode() -> None:
     """A body is written as compact JSON in UTF-8, without escapes that need not be."""
     assert '{"a":["ä",1,null,true]}'.encode() == encode({"a": ["ä", 1, None, True]})
+
+
+def test_pydantic_need_not_be_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything has loaded pydantic, what is neither text nor number is written all the same."""
+    monkeypatch.delitem(sys.modules, "pydantic")
+    given = {"when": date(2026, 11, 22), "where": ("a", "b")}
+    assert {"when": "2026-11-22", "where": ["a", "b"]} == plain(given, "inputs")
+    assert "pydantic" not in sys.modules
