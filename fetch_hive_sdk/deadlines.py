@@ -17,7 +17,7 @@ from typing import Any
 
 import httpx
 
-__all__ = ["AsyncTrace", "DeadlineExceeded", "Trace", "bound_waits", "waits_end_at"]
+__all__ = ["AsyncTrace", "DeadlineExceeded", "Trace", "bound_waits", "this_thread", "waits_end_at"]
 
 # Between two pieces of a long body the time that is left is looked at again.
 _WRITE_SIZE = 64 * 1024
@@ -73,11 +73,12 @@ class AsyncTrace(Trace):
             give_deadline(info["return_value"])
 
 
-class _Current(threading.local):
+class _Thread(threading.local):
     deadline = math.inf
 
 
-_current = _Current()
+this_thread = _Thread()
+"""Its `deadline`, a `time.monotonic()` point: no wait of this thread goes beyond it. Set by who puts it back."""
 
 
 class waits_end_at:
@@ -89,11 +90,11 @@ class waits_end_at:
         self._deadline = deadline
 
     def __enter__(self) -> None:
-        self._outer = _current.deadline
-        _current.deadline = min(self._outer, self._deadline)
+        self._outer = this_thread.deadline
+        this_thread.deadline = min(self._outer, self._deadline)
 
     def __exit__(self, *_: object) -> None:
-        _current.deadline = self._outer
+        this_thread.deadline = self._outer
 
 
 def bound_waits(stream: Any) -> None:
@@ -130,7 +131,7 @@ def give_deadline(stream: Any) -> None:
 
 
 def _left(timeout: float | None, deadline: float | None = None) -> float | None:
-    left = (_current.deadline if deadline is None else deadline) - time.monotonic()
+    left = (this_thread.deadline if deadline is None else deadline) - time.monotonic()
     if left <= 0:
         raise DeadlineExceeded
     if left == math.inf:

@@ -7,7 +7,7 @@ what a cut stream leaves behind is never taken for an event. Work and memory are
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 __all__ = ["EventTooLargeError", "SSEDecoder"]
 
@@ -32,13 +32,26 @@ class SSEDecoder:
         self._after_line = False  # the last byte that is held ended a line
         self._after_cr = False  # the last byte was CR: an LF that follows belongs to it
         self._at_start = True
+        self._between_events = False  # nothing of what came before matters to what comes
 
-    def feed(self, chunk: bytes) -> Iterator[bytes]:
-        """Yield the data of each event that this chunk completes, lines joined with LF.
+    def feed(self, chunk: bytes) -> Iterable[bytes]:
+        """The data of each event that this chunk completes, lines joined with LF. To be taken before the next chunk.
 
         Raises:
-            EventTooLargeError: An event is larger than `max_event_size`.
+            EventTooLargeError: While it is taken: an event is larger than `max_event_size`.
         """
+        # Nearly always a chunk is one event of one line.
+        if (
+            self._between_events
+            and chunk[:6] == b"data: "
+            and chunk[-2:] == b"\n\n"
+            and chunk.find(b"\n") == len(chunk) - 2 <= self._max_event_size
+            and b"\r" not in chunk
+        ):
+            return (chunk[6:-2],)
+        return self._split(chunk)
+
+    def _split(self, chunk: bytes) -> Iterator[bytes]:
         if self._after_cr and chunk:
             self._after_cr = False
             chunk = chunk.removeprefix(b"\n")
@@ -50,6 +63,7 @@ class SSEDecoder:
         if not chunk:
             return
         if b"\n\n" not in chunk and not (self._after_line and chunk[:1] == b"\n"):
+            self._between_events = False
             self._hold(chunk)
             return
         if self._held:
@@ -57,6 +71,7 @@ class SSEDecoder:
             self._held, self._held_size, self._after_line = [], 0, False
         events = chunk.split(b"\n\n")
         unended = events.pop()
+        self._between_events = not unended and not self._after_cr
         for event in events:
             if len(event) > self._max_event_size:
                 raise self._too_large()

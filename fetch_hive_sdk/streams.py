@@ -24,7 +24,7 @@ import pydantic_core
 from typing_extensions import Self
 
 from .answers import as_text
-from .deadlines import DeadlineExceeded, waits_end_at
+from .deadlines import DeadlineExceeded, this_thread, waits_end_at
 from .drivers import drive, drive_async, in_own_task
 from .errors import (
     MAY_HAVE_RUN_HINT,
@@ -55,7 +55,7 @@ from .sse import EventTooLargeError, SSEDecoder
 __all__ = ["AsyncStream", "Stream"]
 
 ResultT = TypeVar("ResultT")
-_ReadT = TypeVar("_ReadT")
+_StepT = TypeVar("_StepT")
 
 # How long a stream waits for the connection's end after the last event, so that it can be used again.
 _DRAIN_SECONDS = 1.0
@@ -314,8 +314,7 @@ class Stream(_StreamState[ResultT]):
         self._process = 0
 
     def __enter__(self) -> Self:
-        self._begin()
-        self._reading(self._open)
+        self._alone(self._open)
         return self
 
     def __exit__(
@@ -326,7 +325,7 @@ class Stream(_StreamState[ResultT]):
     def __iter__(self) -> Generator[StreamEvent, None, None]:
         # A generator, so that the end of a loop, by break too, closes the stream at once.
         events = self._reader.events
-        while self._wait():
+        while self._alone(self._read):
             try:
                 while events and not self._left_early and not self._busy:
                     yield events.popleft()
@@ -338,7 +337,7 @@ class Stream(_StreamState[ResultT]):
 
     def __next__(self) -> StreamEvent:
         while (event := self._at_hand()) is None:
-            if not self._wait():
+            if not self._alone(self._read):
                 raise StopIteration
         return event
 
@@ -381,21 +380,19 @@ class Stream(_StreamState[ResultT]):
             with suppress(OSError):
                 socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
-    def _wait(self) -> bool:
-        """Wait for events, unless there are some already. False at the stream's end."""
+    def _alone(self, step: Callable[[], _StepT]) -> _StepT:
+        """Take a step while nobody else does."""
         self._begin()
-        return self._reading(self._read)
-
-    def _reading(self, read: Callable[[], _ReadT]) -> _ReadT:
         try:
-            result = read()
-            if self._left_early:
-                self._check_readable()
+            result = step()
         except BaseException:
             self._shut()
             raise
         finally:
             self._busy = False
+        if self._left_early:  # by another thread, which may have seen this one still busy
+            self._shut()
+            self._check_readable()
         return result
 
     def _open(self) -> None:
@@ -416,26 +413,28 @@ class Stream(_StreamState[ResultT]):
         )
 
     def _read(self) -> bool:
+        """Wait for events, unless there are some already. False at the stream's end."""
         if not self._opened:
             self._open()
-        reader, chunks = self._reader, self._chunks
-        while not reader.events:
-            if reader.ended:
-                reader.raise_error()
-                self._drain()
-                return False
+        reader, outer = self._reader, this_thread.deadline
+        if not (reader.events or reader.ended):
+            this_thread.deadline = min(outer, time.monotonic() + self._patience())
             try:
-                with waits_end_at(time.monotonic() + self._patience()):
-                    # Comments keep the connection alive, but they are no events: they do not end the wait.
-                    while not (reader.events or reader.ended):
-                        reader.feed(next(chunks))
+                # Comments keep the connection alive, but they are no events: they do not end the wait.
+                while not (reader.events or reader.ended):
+                    reader.feed(next(self._chunks))
             except StopIteration:
                 reader.end(closed=self._left_early)
             except _FAILURES as failure:
                 reader.end(failure, closed=self._left_early)
-            if self._left_early:
-                self._check_readable()
-        return True
+            finally:
+                this_thread.deadline = outer
+        if reader.events:
+            return True
+        if not self._left_early:
+            reader.raise_error()
+            self._drain()
+        return False
 
     def _drain(self) -> None:
         """Read to the end of the body, so that its connection can be used again."""
@@ -469,8 +468,7 @@ class AsyncStream(_StreamState[ResultT]):
         self._closing = False
 
     async def __aenter__(self) -> Self:
-        self._begin()
-        await self._reading(self._open)
+        await self._alone(self._open)
         return self
 
     async def __aexit__(
@@ -483,7 +481,7 @@ class AsyncStream(_StreamState[ResultT]):
 
     async def __anext__(self) -> StreamEvent:
         while (event := self._at_hand()) is None:
-            if not await self._wait():
+            if not await self._alone(self._read):
                 raise StopAsyncIteration
         return event
 
@@ -529,14 +527,11 @@ class AsyncStream(_StreamState[ResultT]):
             finally:
                 await self._response.aclose()
 
-    async def _wait(self) -> bool:
-        """Wait for events, unless there are some already. False at the stream's end."""
+    async def _alone(self, step: Callable[[], Awaitable[_StepT]]) -> _StepT:
+        """Take a step while nobody else does."""
         self._begin()
-        return await self._reading(self._read)
-
-    async def _reading(self, read: Callable[[], Awaitable[_ReadT]]) -> _ReadT:
         try:
-            result = await read()
+            result = await step()
             self._check_readable()
         except BaseException:
             await self._shut()
@@ -566,15 +561,12 @@ class AsyncStream(_StreamState[ResultT]):
             raise
 
     async def _read(self) -> bool:
+        """Wait for events, unless there are some already. False at the stream's end."""
         if not self._opened:
             await self._open()
             self._check_readable()  # closing ends the opening, too
         reader = self._reader
-        while not reader.events:
-            if reader.ended:
-                reader.raise_error()
-                await self._drain()
-                return False
+        if not (reader.events or reader.ended):
             try:
                 if self._connection is not None:
                     await self._read_until_deadline(self._connection)
@@ -584,9 +576,12 @@ class AsyncStream(_StreamState[ResultT]):
                 reader.end(closed=self._left_early)
             except _FAILURES as failure:
                 reader.end(failure, closed=self._left_early)
-            if self._left_early:
-                self._check_readable()
-        return True
+        if reader.events:
+            return True
+        if not self._left_early:
+            reader.raise_error()
+            await self._drain()
+        return False
 
     async def _read_until_deadline(self, connection: Any) -> None:
         reader, chunks = self._reader, self._chunks
