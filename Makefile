@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-browser check docs bench guard soak clean
+.PHONY: demo test test-browser check docs bench guard trust trust-quick fuzz soak clean
 
 demo: .venv/ready-package  ## run a prompt, a stream, two workflows, a callback and an agent against the sandbox
 	$(BIN)/python examples/demo.py
@@ -31,6 +31,15 @@ bench: .venv/ready-package .venv-bench/ready  ## measure all beside httpx, opena
 
 guard: .venv/ready-package  ## whether a call, a stream, a callback or an import became much dearer beside plain httpx
 	$(BIN)/python benchmarks/guard.py
+
+trust: .venv/ready-test .venv/ready-trust .venv-bench/ready  ## the promises as figures, beside the peers'; writes docs/reliability.md
+	$(BIN)/python -m trust.run --peers-python .venv-bench/bin/python --save .venv-bench/trust.json $(TRUST)
+
+trust-quick: .venv/ready-test .venv/ready-trust  ## a small part of each of them, without the peers
+	$(BIN)/python -m trust.run --quick
+
+fuzz: .venv/ready-test .venv/ready-fuzz  ## look for inputs that break a promise, for minutes; guided by coverage where that can be had
+	$(BIN)/python -m trust.fuzz $(FUZZ)
 
 soak: .venv/ready-package  ## 200 clients for a minute against the sandbox, then again with a kill in the middle
 	$(BIN)/python benchmarks/sandbox_soak.py

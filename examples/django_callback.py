@@ -9,7 +9,6 @@ In a project of your own you need `callback`, its line in `urlpatterns`, and DAT
 
 import os
 import sys
-from threading import Lock
 
 from django.conf import settings
 from django.core.management import execute_from_command_line
@@ -25,6 +24,9 @@ from fetch_hive_sdk import (
     CallbackEvent,
     CallbackVerificationError,
     CallbackVerifier,
+    Deliveries,
+    DeliveryInProgressError,
+    MemoryDeliveryStore,
     WorkflowCompletedEvent,
     WorkflowFailedEvent,
 )
@@ -35,15 +37,14 @@ if not settings.configured:
         MIDDLEWARE=["django.middleware.csrf.CsrfViewMiddleware"],
         ROOT_URLCONF=__name__,
         SECRET_KEY=os.environ.get("DJANGO_SECRET_KEY", "only for this example"),
-        # Django refuses larger bodies, by default above 2.5 MB; a workflow's output may be longer.
-        DATA_UPLOAD_MAX_MEMORY_SIZE=20_000_000,
+        # Django refuses larger bodies, by default above 2.5 MB; a workflow's output may be longer. As the verifier.
+        DATA_UPLOAD_MAX_MEMORY_SIZE=16 * 2**20,
     )
 
 verifier = CallbackVerifier(os.environ["FETCH_HIVE_WEBHOOK_SECRET"])
 
-# A callback may come twice. With more than one process, use a table with a unique key instead of this set.
-handled: set[tuple[str, str]] = set()
-one_at_a_time = Lock()
+# A callback may come twice. With more than one process, take SQLiteDeliveryStore("callbacks.sqlite3").
+deliveries = Deliveries(MemoryDeliveryStore())
 
 
 @csrf_exempt  # the signature takes the place of the token
@@ -55,11 +56,12 @@ def callback(request: HttpRequest) -> HttpResponse:
     except CallbackVerificationError:
         return HttpResponse(status=400)
 
-    key = (event.request_id, event.event_type)
-    with one_at_a_time:
-        if key not in handled:
-            handle(event)  # keep it short: the answer should be fast, so give long work to your task queue
-            handled.add(key)
+    try:
+        with deliveries.once(event) as first:
+            if first:
+                handle(event)  # keep it short: the answer should be fast, so give long work to your task queue
+    except DeliveryInProgressError:
+        return HttpResponse(status=503)  # so that it is delivered again, should the other request fail
     return HttpResponse(status=204)
 
 

@@ -12,33 +12,50 @@ from fastapi import FastAPI, Request, Response
 from fetch_hive_sdk import (
     AgentCompletedEvent,
     AgentFailedEvent,
+    AsyncDeliveries,
     CallbackEvent,
     CallbackVerificationError,
     CallbackVerifier,
+    DeliveryInProgressError,
+    MemoryDeliveryStore,
     WorkflowCompletedEvent,
     WorkflowFailedEvent,
 )
 
+MAX_BODY_SIZE = 16 * 2**20  # what the verifier takes by default
+
 app = FastAPI()
 verifier = CallbackVerifier(os.environ["FETCH_HIVE_WEBHOOK_SECRET"])
 
-# A callback may come twice. With more than one process, use a table with a unique key instead of this set.
-handled: set[tuple[str, str]] = set()
+# A callback may come twice. With more than one process, take SQLiteDeliveryStore("callbacks.sqlite3").
+deliveries = AsyncDeliveries(MemoryDeliveryStore())
 
 
 @app.post("/callback", status_code=204)
 async def callback(request: Request) -> Response:
     try:
         # The raw bytes: JSON that was parsed and written again has another signature.
-        event = verifier.unwrap(await request.body(), request.headers)
+        event = verifier.unwrap(await raw_body(request), request.headers)
     except CallbackVerificationError:
         return Response(status_code=400)
 
-    key = (event.request_id, event.event_type)
-    if key not in handled:
-        handle(event)  # keep it short: the answer should be fast, so give long work to your task queue
-        handled.add(key)
+    try:
+        async with deliveries.once(event) as first:
+            if first:
+                handle(event)  # keep it short: the answer should be fast, so give long work to your task queue
+    except DeliveryInProgressError:
+        return Response(status_code=503)  # so that it is delivered again, should the other request fail
     return Response(status_code=204)
+
+
+async def raw_body(request: Request) -> bytes:
+    """The body; of one that is too long only so much that the verifier refuses it."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY_SIZE:
+            break
+    return bytes(body)
 
 
 def handle(event: CallbackEvent) -> None:

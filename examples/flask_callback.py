@@ -6,7 +6,6 @@ python examples/flask_callback.py             # or: flask --app flask_callback r
 """
 
 import os
-from threading import Lock
 
 from flask import Flask, request
 
@@ -16,16 +15,19 @@ from fetch_hive_sdk import (
     CallbackEvent,
     CallbackVerificationError,
     CallbackVerifier,
+    Deliveries,
+    DeliveryInProgressError,
+    MemoryDeliveryStore,
     WorkflowCompletedEvent,
     WorkflowFailedEvent,
 )
 
 app = Flask(__name__)
+app.config["MAX_CONTENT_LENGTH"] = 16 * 2**20  # what the verifier takes by default
 verifier = CallbackVerifier(os.environ["FETCH_HIVE_WEBHOOK_SECRET"])
 
-# A callback may come twice. With more than one process, use a table with a unique key instead of this set.
-handled: set[tuple[str, str]] = set()
-one_at_a_time = Lock()
+# A callback may come twice. With more than one process, take SQLiteDeliveryStore("callbacks.sqlite3").
+deliveries = Deliveries(MemoryDeliveryStore())
 
 
 @app.post("/callback")
@@ -36,11 +38,12 @@ def callback() -> tuple[str, int]:
     except CallbackVerificationError:
         return "", 400
 
-    key = (event.request_id, event.event_type)
-    with one_at_a_time:
-        if key not in handled:
-            handle(event)  # keep it short: the answer should be fast, so give long work to your task queue
-            handled.add(key)
+    try:
+        with deliveries.once(event) as first:
+            if first:
+                handle(event)  # keep it short: the answer should be fast, so give long work to your task queue
+    except DeliveryInProgressError:
+        return "", 503  # so that it is delivered again, should the other request fail
     return "", 204
 
 

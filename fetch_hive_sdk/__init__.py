@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from .client import *
     from .compat import *
     from .connections import *
+    from .deliveries import *
+    from .delivery_stores import *
     from .errors import *
     from .events import *
     from .operations import *
@@ -47,24 +49,25 @@ if TYPE_CHECKING:
 __all__ = [
     "APIConnectionError", "APIStatusError", "APITimeoutError", "Agent", "AgentAsyncOptions", "AgentCompletedEvent",
     "AgentDelegation", "AgentDelegationEvent", "AgentFailedEvent", "AgentMessage", "AgentReply", "AgentRun",
-    "ApprovalBatchItem", "ApprovalCapabilities", "ApprovalPage", "ApprovalRequester", "ApprovalVote", "ArtifactEvent",
-    "Asset", "AsyncConnectionPool", "AsyncFetchHive", "AsyncStream", "Attachment", "AuthenticationError",
-    "AutoApprovedToolCall", "BadRequestError", "BudgetPolicy", "CallbackEvent", "CallbackVerificationError",
-    "CallbackVerifier", "CatalogedErrorCode", "Chat", "ChatMessage", "ClientClosedError", "ConcurrencyLimitError",
-    "ConfigurationError", "ConflictError", "ConnectionPool", "DailyLimitError", "DeniedToolCall", "Done",
+    "ApprovalBatchItem", "ApprovalCapabilities", "ApprovalPage", "ApprovalRequester", "ApprovalVote",
+    "ArtifactEvent", "Asset", "AsyncConnectionPool", "AsyncDeliveries", "AsyncDeliveryStore", "AsyncFetchHive",
+    "AsyncStream", "Attachment", "AuthenticationError", "AutoApprovedToolCall", "BadRequestError", "BudgetPolicy",
+    "CallbackEvent", "CallbackVerificationError", "CallbackVerifier", "CatalogedErrorCode", "Chat", "ChatMessage",
+    "ClientClosedError", "ConcurrencyLimitError", "ConfigurationError", "ConflictError", "ConnectionPool",
+    "DailyLimitError", "Deliveries", "DeliveryInProgressError", "DeliveryStore", "DeniedToolCall", "Done",
     "ErrorCatalog", "ErrorEvent", "FetchHive", "FetchHiveError", "GeneratedArtifact", "HTTPResponse",
-    "HiveAgentCancelledEvent", "HiveAgentCompletedEvent", "HiveAgentFailedEvent", "HiveAgentRun", "HiveAgentSources",
-    "InternalServerError", "InvalidRequestError", "KnowledgeBase", "KnowledgeBaseItem", "KnowledgeBaseSearch",
-    "Metadata", "MetadataValue", "Model", "NotFoundError", "PaymentRequiredError", "PendingDelegation",
-    "PendingToolApproval", "PermissionDeniedError", "PromptResult", "RateLimitError", "ReasoningEvent",
-    "Regeneration", "RequestRecord", "ResponseEvent", "ResultList", "RetryPolicy", "SIGNATURE_HEADER",
-    "SearchCountry", "SearchService", "Stream", "StreamClosedError", "StreamError", "StreamEvent",
-    "StreamFailedError", "StreamIdleTimeoutError", "StreamInterruptedError", "SummaryEvent", "ToolActionApproval",
-    "ToolApproval", "ToolApprovalEvent", "ToolCall", "ToolEvent", "Transcription", "UnexpectedResponseError",
-    "UnknownEvent", "UnprocessableEntityError", "Usage", "UsageEvent", "WaitTimeoutError", "WorkflowCompleted",
-    "WorkflowCompletedEvent", "WorkflowFailed", "WorkflowFailedEvent", "WorkflowQueued", "WorkflowRun",
-    "WorkflowRunRecord", "WorkflowRunning", "__version__", "aiter_sse", "iter_sse", "unwrap_callback",
-    "verify_callback",
+    "HiveAgentCancelledEvent", "HiveAgentCompletedEvent", "HiveAgentFailedEvent", "HiveAgentRun",
+    "HiveAgentSources", "InternalServerError", "InvalidRequestError", "KnowledgeBase", "KnowledgeBaseItem",
+    "KnowledgeBaseSearch", "MemoryDeliveryStore", "Metadata", "MetadataValue", "Model", "NotFoundError",
+    "PaymentRequiredError", "PendingDelegation", "PendingToolApproval", "PermissionDeniedError", "PromptResult",
+    "RateLimitError", "ReasoningEvent", "Regeneration", "RequestRecord", "ResponseEvent", "ResultList",
+    "RetryPolicy", "SIGNATURE_HEADER", "SQLiteDeliveryStore", "SearchCountry", "SearchService", "Stream",
+    "StreamClosedError", "StreamError", "StreamEvent", "StreamFailedError", "StreamIdleTimeoutError",
+    "StreamInterruptedError", "SummaryEvent", "ToolActionApproval", "ToolApproval", "ToolApprovalEvent", "ToolCall",
+    "ToolEvent", "Transcription", "UnexpectedResponseError", "UnknownEvent", "UnprocessableEntityError", "Usage",
+    "UsageEvent", "WaitTimeoutError", "WorkflowCompleted", "WorkflowCompletedEvent", "WorkflowFailed",
+    "WorkflowFailedEvent", "WorkflowQueued", "WorkflowRun", "WorkflowRunRecord", "WorkflowRunning", "__version__",
+    "aiter_sse", "iter_sse", "unwrap_callback", "verify_callback",
 ]
 # fmt: on
 
@@ -75,10 +78,15 @@ _MODULES = (
     *("connections", "async_connections"),
     *(f"resources.{noun}" for noun in ("agents", "approvals", "assets", "base", "chats", "error_codes")),
     *(f"resources.{noun}" for noun in ("knowledge_bases", "models", "requests", "search_services", "triggers")),
-    "resources.workflow_runs",
+    *("resources.workflow_runs", "deliveries", "delivery_stores"),
 )
-# A client is made without the results, which load while the first answer is awaited.
-_HOME = {"AsyncFetchHive": "client", "FetchHive": "client"}
+# A client is made without the results, which load while the first answer is awaited; and a web handler that tells
+# duplicates loads no client.
+_HOME = {
+    **dict.fromkeys(("AsyncFetchHive", "FetchHive"), "client"),
+    **dict.fromkeys(("AsyncDeliveries", "AsyncDeliveryStore", "Deliveries", "DeliveryStore"), "deliveries"),
+    **dict.fromkeys(("MemoryDeliveryStore", "SQLiteDeliveryStore"), "delivery_stores"),
+}
 
 
 def __getattr__(name: str) -> Any:

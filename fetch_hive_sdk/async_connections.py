@@ -25,6 +25,7 @@ from .connections import (
     traced,
 )
 from .joined_writes import join_async_writes
+from .loading import loading
 
 __all__ = ["AsyncConnectionPool"]
 
@@ -63,9 +64,9 @@ class AsyncConnectionPool(PoolBase[httpx.AsyncHTTPTransport], httpx.AsyncBaseTra
         if self._http2:
             return await self._share(request)
         url = request.url
-        lease = _Stream(self, (url.raw_scheme, url.raw_host, url.port))
+        lease = _Stream(self, (url.raw_scheme, url.raw_host, url.port), self.ledger)
         try:
-            if not self.ledger.take(lease):
+            if not lease.ledger.take(lease):
                 await self._wait(lease, request)
             if self.ledger.doomed:
                 await self.close_doomed()
@@ -75,10 +76,10 @@ class AsyncConnectionPool(PoolBase[httpx.AsyncHTTPTransport], httpx.AsyncBaseTra
                 response = await self._open(connection, request)
             else:
                 response = await connection.transport.handle_async_request(request)
-            lease.stream = response.stream
+            lease.response, lease.stream = response, response.stream
             response.stream = lease
         except BaseException as error:
-            self.ledger.give_up(lease)
+            lease.ledger.give_up(lease)
             if isinstance(error, httpx.RequestError):
                 error.request = request
             await self.close_doomed()
@@ -95,7 +96,8 @@ class AsyncConnectionPool(PoolBase[httpx.AsyncHTTPTransport], httpx.AsyncBaseTra
             raise closed_error() if self.ledger.closed else httpx.PoolTimeout("No connection got free in time.")
 
     async def _open(self, connection: Connection[httpx.AsyncHTTPTransport], request: httpx.Request) -> httpx.Response:
-        transport = httpx.AsyncHTTPTransport(verify=self._context(connection.origin[0]), limits=ONE_CONNECTION)
+        with loading:  # httpx loads httpcore for its first transport
+            transport = httpx.AsyncHTTPTransport(verify=self._context(connection.origin[0]), limits=ONE_CONNECTION)
         connection.transport = transport
         response = await transport.handle_async_request(traced(request, _Opening(connection, own_trace(request))))
         connection.network_stream = None
@@ -142,7 +144,7 @@ class _Opening:
     async def __call__(self, event: str, info: Mapping[str, Any]) -> None:
         if opens(event):
             self._connection.network_stream = info["return_value"]
-            join_async_writes(info["return_value"])
+            self._connection.received = join_async_writes(info["return_value"])
         if self._trace is not None:
             await self._trace(event, info)
 
@@ -158,9 +160,9 @@ class _Stream(Lease[httpx.AsyncHTTPTransport], httpx.AsyncByteStream):
         self.ended = True
 
     async def aclose(self) -> None:
-        ledger = self.pool.ledger
+        ledger = self.ledger
         try:
-            if self.ended:
+            if self.clean:
                 await self.stream.aclose()
                 ledger.give_back(self)
         finally:

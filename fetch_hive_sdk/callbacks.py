@@ -10,7 +10,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import json
+import sys
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any, Union, cast
 
 from pydantic import Field, SecretBytes, SecretStr
@@ -18,6 +21,7 @@ from pydantic import Field, SecretBytes, SecretStr
 from .answers import as_text, keep, read_json
 from .errors import CallbackVerificationError, ConfigurationError
 from .results import AgentDelegation, Result, make_tolerantly
+from .settings import Hidden
 
 __all__ = [
     "SIGNATURE_HEADER",
@@ -40,6 +44,10 @@ SIGNATURE_HEADER = "X-Fetch-Hive-Signature"
 Secret = Union[str, bytes, SecretStr]
 Headers = Union[Mapping[Any, Any], Iterable[tuple[Any, Any]]]
 
+# More than any documented output, and few enough to be hashed and parsed within a fraction of a second.
+_MAX_BODY_SIZE = 16 * 2**20
+
+_BLANKS = b" \t\r\n"  # of which a secret in an empty file or variable would consist
 _HEX_LENGTH = 64
 _BASE64_LENGTH = 43  # without padding
 _NAME_LENGTHS = (len(SIGNATURE_HEADER), len(f"HTTP_{SIGNATURE_HEADER}"))  # the second in a WSGI environ
@@ -49,7 +57,7 @@ _TO_STANDARD_BASE64 = bytes.maketrans(b"-_", b"+/")
 class CallbackEvent(Result, frozen=True):
     """What Fetch Hive tells in a callback; also the class of events this SDK does not know.
 
-    Deliveries may come twice: keep `(request_id, event_type)` and ignore what you have handled.
+    Deliveries may come twice: let `Deliveries` tell which is the first, or keep `delivery_key` yourself.
 
     Attributes:
         event_type: The service's word, such as `agent.completed`.
@@ -65,6 +73,20 @@ class CallbackEvent(Result, frozen=True):
     def outcome(self) -> str:
         """How the run ended: `completed`, `failed`, `cancelled` …, from the type's last word."""
         return _subject_and_outcome(self._fields())[1]
+
+    @property
+    def delivery_key(self) -> str:
+        """The same for each delivery of this event, and another for every other event: 64 hex digits.
+
+        A run ends once, so its end is told by `request_id` and `event_type`. An event that is not known to come
+        once a run, or has no `request_id`, is told by all that it says: handling one twice beats losing one.
+        """
+        return hashlib.sha256(json.dumps(self._identity(), sort_keys=True).encode()).hexdigest()
+
+    def _identity(self) -> object:
+        if self.request_id and type(self) in _ENDS:
+            return [self.request_id, self.event_type or self.outcome]
+        return self._fields()
 
     def _text(self, *names: str) -> str:
         """The first of these fields, from `data` or from beside it; JSON text where it is no text."""
@@ -116,6 +138,11 @@ class AgentDelegationEvent(CallbackEvent, frozen=True):
         """The background work; whether it succeeded is in its `status`."""
         return AgentDelegation.model_validate(self.data)
 
+    def _identity(self) -> object:
+        # One run may have several of them.
+        work = self.data.get("id")
+        return [self.request_id, self.event_type, work] if work else self._fields()
+
 
 class HiveAgentCompletedEvent(CallbackEvent, frozen=True):
     """A hive agent reached its objective."""
@@ -145,6 +172,7 @@ _CLASSES: dict[tuple[str, str], type[CallbackEvent]] = {
     ("hive_agent", "failed"): HiveAgentFailedEvent,
     ("hive_agent", "cancelled"): HiveAgentCancelledEvent,
 }
+_ENDS = frozenset(_CLASSES.values())
 
 
 class CallbackVerifier:
@@ -155,27 +183,30 @@ class CallbackVerifier:
 
     Args:
         secret: The webhook secret ("Signing secret" on the deployment's page, `webhook_secret` in the reply
-            of a run with callback delivery). Several are tried in turn, as while a secret is being renewed.
+            of a run with callback delivery). Of several each is accepted, in any order, as while a secret is
+            being renewed.
+        max_body_size: Bytes that a body may have; a longer one is refused before it is hashed or parsed. The
+            default is 16 MiB, None accepts any. What is read from the network, your web framework has to bound.
 
     Raises:
-        ConfigurationError: A secret is missing, blank or of another type. An empty secret would let
-            anybody sign.
+        ConfigurationError: A secret is missing, blank or of another type, or `max_body_size` is no positive
+            number. An empty secret would let anybody sign.
     """
 
-    def __init__(self, secret: Secret | Iterable[Secret]) -> None:
-        given: Any = [secret] if isinstance(secret, (str, bytes, SecretStr, SecretBytes)) else secret
-        if isinstance(given, Mapping) or not isinstance(given, Iterable):
-            raise _bad_secret(f"a {type(secret).__name__} is not allowed")
-        self._keys = tuple(_key(one) for one in cast("Iterable[object]", given))
-        if not self._keys:
-            raise _bad_secret("no secret was passed")
-        self._macs = [hmac.new(key, digestmod=hashlib.sha256) for key in self._keys]
+    def __init__(self, secret: Secret | Iterable[Secret], *, max_body_size: int | None = _MAX_BODY_SIZE) -> None:
+        self._keys, problem = _read_secrets(secret)
+        secret = ""  # or a traceback may show it
+        if problem:
+            raise _bad_secret(problem)
+        self._macs = [hmac.new(key.get_secret_value(), digestmod=hashlib.sha256) for key in self._keys]
+        self._max_body_size = _size(max_body_size)
 
     def __repr__(self) -> str:
         return f"CallbackVerifier({len(self._keys)} secret{'s' if len(self._keys) > 1 else ''})"
 
-    def __reduce__(self) -> tuple[type[CallbackVerifier], tuple[tuple[bytes, ...]]]:
-        return CallbackVerifier, (self._keys,)
+    def __reduce__(self) -> tuple[partial[CallbackVerifier], tuple[tuple[bytes, ...]]]:
+        keys = tuple(key.get_secret_value() for key in self._keys)
+        return partial(CallbackVerifier, max_body_size=self._max_body_size), (keys,)
 
     def sign(self, body: bytes | str) -> str:
         """The signature of a body under the first secret, for your tests: the value of `X-Fetch-Hive-Signature`."""
@@ -190,12 +221,19 @@ class CallbackVerifier:
                 case of names does not matter, and values may be str, bytes or lists.
 
         Raises:
-            CallbackVerificationError: The signature is missing, malformed or wrong. Answer with status 400.
+            CallbackVerificationError: The signature is missing, malformed or wrong, or the body is longer than
+                `max_body_size`. Answer with status 400.
             TypeError: `body` is a dict: the framework has parsed it, and the signed bytes are lost.
         """
         self._verify(_raw_body(body), headers)
 
     def _verify(self, body: bytes, headers: Headers) -> None:
+        if len(body) > self._max_body_size:
+            raise CallbackVerificationError(
+                f"The callback's body has {len(body):,} bytes; up to {self._max_body_size:,} are accepted.",
+                hint="Do not trust the request. If your runs say more than that, pass max_body_size=.",
+                reason="too_large",
+            )
         signature = _signature_from(headers)
         value = signature[7:] if signature[:7].lower() == b"sha256=" else signature
         # The length, which is no secret, tells how the MAC is written down.
@@ -212,8 +250,9 @@ class CallbackVerifier:
             )
         matches = False
         for digest in self._digests(body):
-            # It is compared with every secret's, so that the time tells nothing.
+            # It is compared with every secret's, so that the time does not tell to which a wrong one is close.
             matches |= hmac.compare_digest(given, written(digest))
+        digest = b""  # not the right one, which a traceback may show to whoever sent a wrong one
         if not matches:
             raise CallbackVerificationError(
                 "The callback's signature is wrong.",
@@ -253,29 +292,53 @@ class CallbackVerifier:
 
 def verify_callback(body: bytes | str, headers: Headers, secret: Secret | Iterable[Secret]) -> None:
     """`CallbackVerifier(secret).verify(body, headers)`, for one-off use."""
-    CallbackVerifier(secret).verify(body, headers)
+    hidden, secret = Hidden(secret), ""
+    CallbackVerifier(hidden.revealed()).verify(body, headers)
 
 
 def unwrap_callback(body: bytes | str, headers: Headers, secret: Secret | Iterable[Secret]) -> CallbackEvent:
     """`CallbackVerifier(secret).unwrap(body, headers)`, for one-off use."""
-    return CallbackVerifier(secret).unwrap(body, headers)
+    hidden, secret = Hidden(secret), ""
+    return CallbackVerifier(hidden.revealed()).unwrap(body, headers)
 
 
-def _key(secret: object) -> bytes:
+def _read_secrets(secret: object) -> tuple[tuple[SecretBytes, ...], str]:
+    """The secrets as keys, and what is wrong with them. It raises nothing: a traceback may show what it works on."""
+    given: Any = [secret] if isinstance(secret, (str, bytes, SecretStr, SecretBytes)) else secret
+    if isinstance(given, Mapping) or not isinstance(given, Iterable):
+        return (), f"a {type(secret).__name__} is not allowed"
+    keys: list[SecretBytes] = []
+    for one in cast("Iterable[object]", given):
+        key, problem = _key(one)
+        if problem:
+            return (), problem
+        keys.append(SecretBytes(key))
+    return tuple(keys), "" if keys else "no secret was passed"
+
+
+def _key(secret: object) -> tuple[bytes, str]:
     if isinstance(secret, (SecretStr, SecretBytes)):
         secret = secret.get_secret_value()
     if isinstance(secret, str):
         if secret != secret.strip():
-            raise _bad_secret("it has spaces or line breaks at its ends")
+            return b"", "it has spaces or line breaks at its ends"
         try:
             secret = secret.encode()
         except UnicodeEncodeError:
-            raise _bad_secret("it is not valid text") from None
+            return b"", "it is not valid text"
     if not isinstance(secret, bytes):
-        raise _bad_secret(f"a {type(secret).__name__} is not allowed")
-    if not secret.strip():
-        raise _bad_secret("it is empty")
-    return secret
+        return b"", f"a {type(secret).__name__} is not allowed"
+    return secret, "" if secret.strip(_BLANKS) else "it is empty"
+
+
+def _size(given: object) -> int:
+    if given is None:
+        return sys.maxsize
+    if not isinstance(given, int) or isinstance(given, bool) or given <= 0:
+        raise ConfigurationError(
+            f"max_body_size: {given!r} is no positive number of bytes.", hint="Pass an int, or None for any size."
+        )
+    return given
 
 
 def _bad_secret(problem: str) -> ConfigurationError:
@@ -294,43 +357,52 @@ def _in_base64(digest: bytes) -> bytes:
 
 
 def _raw_body(body: object) -> bytes:
-    if isinstance(body, bytes):
+    if type(body) is bytes:
         return body
-    if isinstance(body, Mapping):
+    try:
+        parsed, raw = isinstance(body, Mapping), _bytes_of(body)
+    except Exception:  # half a surrogate pair, a memoryview that was released, an object that raises
+        raise _unreadable_request("body cannot be read as bytes", "Pass the raw bytes.") from None
+    if parsed:
         raise TypeError(
             "body: a dict is not allowed. The signature covers the raw bytes of the request, so pass them before "
             "any JSON parser: `await request.body()` in FastAPI and Starlette, `request.get_data()` in Flask, "
             "`request.body` in Django."
         )
-    try:
-        if isinstance(body, str):
-            return body.encode()
-        if isinstance(body, (bytearray, memoryview)):
-            return bytes(cast("bytearray", body))
-    except ValueError:  # half a surrogate pair, or a memoryview that was released
-        raise _unreadable_request("body cannot be read as bytes", "Pass the raw bytes.") from None
-    raise _unreadable_request(f"body is of type {type(body).__name__}", "Pass the raw bytes of the request's body.")
+    if raw is None:
+        raise _unreadable_request(f"body is of type {type(body).__name__}", "Pass the raw bytes of the request's body.")
+    return raw
+
+
+def _bytes_of(value: object, errors: str = "strict") -> bytes | None:
+    """What a text or bytes hold, whatever methods their class may have; None for anything else."""
+    if isinstance(value, str):
+        return str.encode(value, errors=errors)
+    return memoryview(cast("bytes", value)).tobytes() if isinstance(value, (bytes, bytearray, memoryview)) else None
 
 
 def _signature_from(headers: Any) -> bytes:
     """The signature header's value, from whatever a framework calls headers."""
     try:
-        found = {
-            one if isinstance(one, bytes) else str(one).encode("utf-8", "surrogatepass")
+        # A list, because a set would take another time for another hash.
+        found = [
+            one.encode("utf-8", "surrogatepass")
+            if type(one) is str
+            else _bytes_of(one if isinstance(one, bytes) else str(one), "surrogatepass")
             for name, value in (headers.items() if hasattr(headers, "items") else headers)
             if _is_signature_header(name)
             for one in (cast("Iterable[Any]", value) if isinstance(value, (list, tuple)) else (value,))
-        }
+        ]
     except Exception as error:  # whatever a strange object raises, a handler has to answer 400 and not 500
         problem = f"headers of type {type(headers).__name__} cannot be read"
         raise _unreadable_request(problem, "Pass the request's headers.") from error
-    if len(found) > 1:
+    if len(found) > 1 and len(set(found)) > 1:
         raise CallbackVerificationError(
             f"The header {SIGNATURE_HEADER} came more than once, with different values.",
             hint="Do not trust the request.",
             reason="malformed_signature",
         )
-    value = found.pop().strip() if found else b""
+    value = (found[0] or b"").strip() if found else b""
     if not value:
         raise CallbackVerificationError(
             f"The header {SIGNATURE_HEADER} is missing.",

@@ -15,6 +15,7 @@ from .drivers import drive, drive_async
 from .exchange import run
 from .http import AsyncPool, SyncPool, async_pool, sync_way
 from .http_clients import AsyncHTTPClient, HTTPClient
+from .loading import loading
 from .logs import setup_from_environment
 from .operations import (
     AgentAsyncOptions,
@@ -29,7 +30,7 @@ from .operations import (
 )
 from .retries import DEFAULT_MAX_RETRIES, RetryPolicy
 from .settings import DEFAULT_BASE_URL as DEFAULT_BASE_URL  # noqa: PLC0414 - 0.4.1 had it here
-from .settings import DEFAULT_IDLE_TIMEOUT, DEFAULT_MAX_EVENT_SIZE, DEFAULT_TIMEOUT, Settings
+from .settings import DEFAULT_IDLE_TIMEOUT, DEFAULT_MAX_EVENT_SIZE, DEFAULT_TIMEOUT, Hidden, Settings
 
 if TYPE_CHECKING:
     from .resources.agents import Agents, AsyncAgents
@@ -69,6 +70,8 @@ class _Client(Generic[PoolT]):
         return copied._start(settings, self._pool, owns_pool=False)
 
     def __repr__(self) -> str:
+        if "_settings" not in self.__dict__:  # a wrong setting, in a traceback that shows variables
+            return f"{type(self).__name__}()"
         return f"{type(self).__name__}(base_url={self._settings.base_url!r})"
 
     def __reduce__(self) -> Any:
@@ -135,10 +138,13 @@ class FetchHive(compat.OldMethods, _Client[SyncPool]):
         default_metadata: Metadata | None = None,
         http_client: HTTPClient | None = None,
     ) -> None:
+        # Or the traceback of a wrong setting may show it.
+        key, api_key = Hidden(api_key), None
+        address, base_url = Hidden(base_url), None
         pool = SyncPool(sync_way(http_client))
         settings = Settings.resolve(
-            api_key=api_key,
-            base_url=base_url,
+            api_key=key,
+            base_url=address,
             workspace_id=workspace_id,
             timeout=timeout,
             max_retries=None if retry_policy and max_retries == DEFAULT_MAX_RETRIES else max_retries,
@@ -559,7 +565,8 @@ class FetchHive(compat.OldMethods, _Client[SyncPool]):
         return drive(run(operation, self._settings), self._pool)
 
     def _stream(self, operation: Operation[ResultT]) -> Stream[ResultT]:
-        from .streams import Stream  # loaded with the first stream
+        with loading:
+            from .streams import Stream  # loaded with the first stream
 
         return Stream(operation, self._settings, self._pool)
 
@@ -595,10 +602,13 @@ class AsyncFetchHive(_Client[AsyncPool]):
         default_metadata: Metadata | None = None,
         http_client: AsyncHTTPClient | None = None,
     ) -> None:
+        # Or the traceback of a wrong setting may show it.
+        key, api_key = Hidden(api_key), None
+        address, base_url = Hidden(base_url), None
         pool = async_pool(http_client)
         settings = Settings.resolve(
-            api_key=api_key,
-            base_url=base_url,
+            api_key=key,
+            base_url=address,
             workspace_id=workspace_id,
             timeout=timeout,
             max_retries=None if retry_policy and max_retries == DEFAULT_MAX_RETRIES else max_retries,
@@ -905,6 +915,7 @@ class AsyncFetchHive(_Client[AsyncPool]):
         return await drive_async(run(operation, self._settings), self._pool)
 
     def _stream(self, operation: Operation[ResultT]) -> AsyncStream[ResultT]:
-        from .streams import AsyncStream  # loaded with the first stream
+        with loading:
+            from .streams import AsyncStream  # loaded with the first stream
 
         return AsyncStream(operation, self._settings, self._pool)

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import importlib.util
 import math
+import os
 import ssl
 import threading
 import time
+import weakref
 from abc import ABC, abstractmethod
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Mapping
@@ -23,7 +25,8 @@ from typing import Any, Generic, Protocol, TypeVar, Union
 import httpx
 
 from .errors import ClientClosedError
-from .joined_writes import join_writes
+from .joined_writes import Received, join_writes
+from .loading import loading
 
 __all__ = ["ConnectionPool"]
 
@@ -56,15 +59,17 @@ class Connection(Generic[TransportT]):
         origin: Where it leads.
         transport: Limited to one connection; None until it is opened.
         network_stream: httpx's extension of this name, of the last response.
+        received: What has been read from it; None where that is not known.
         expires_at: Until when it may be kept, by the pool's clock.
     """
 
-    __slots__ = ("expires_at", "network_stream", "origin", "transport")
+    __slots__ = ("expires_at", "network_stream", "origin", "received", "transport")
 
     def __init__(self, origin: Origin) -> None:
         self.origin = origin
         self.transport: TransportT | None = None
         self.network_stream: Any = None
+        self.received: Received | None = None
         self.expires_at = math.inf
 
 
@@ -73,20 +78,31 @@ class Lease(Generic[TransportT]):
 
     Attributes:
         origin: Where the request goes.
+        ledger: Which knows of it: after a fork the child's pool has another.
         connection: None while the lease waits, and when it is over.
         event: Set once a waiting lease has its connection, or the pool is closed.
         ended: Whether the body has been read to its end. Only then is a connection surely in order: whatever is
             interrupted may have been interrupted in the middle of its cleaning up.
+        response: What came.
     """
 
     connection: Connection[TransportT] | None = None
     event: Any = None
     ended = False
+    response: Any = None
     stream: Any = None
 
-    def __init__(self, pool: Any, origin: Origin) -> None:
+    def __init__(self, pool: Any, origin: Origin, ledger: Any = None) -> None:
         self.pool = pool
         self.origin = origin
+        self.ledger: Ledger[TransportT] = ledger
+
+    @property
+    def clean(self) -> bool:
+        """Whether the connection is fit for another request: its answer was read to the end, and was all it had."""
+        if not self.ended or (connection := self.connection) is None or connection.received is None:
+            return False
+        return connection.received.ends_with(self.response.headers.raw)
 
 
 class Ledger(Generic[TransportT]):
@@ -94,6 +110,9 @@ class Ledger(Generic[TransportT]):
 
     A lease that waits does so because every place is taken and nothing is idle, and a place that gets free is given
     on to the one that waits longest. So nobody can come in between.
+
+    Ctrl-C interrupts a thread where it enters or has left a function, and where it loops. So whatever belongs together
+    is changed without a call in between, and is either done as a whole or not at all.
 
     Args:
         limits: Of the pool.
@@ -140,7 +159,8 @@ class Ledger(Generic[TransportT]):
             self._sweep(now)
         if (idle := self._idle.get(lease.origin)) is not None and idle[-1].expires_at > now:
             self._idle_count -= 1
-            lease.connection = idle.pop()
+            lease.connection = idle[-1]
+            del idle[-1]
             if not idle:
                 del self._idle[lease.origin]
             return True
@@ -152,8 +172,9 @@ class Ledger(Generic[TransportT]):
                 self._waiting[lease] = None
                 return False
             self._doom(next(iter(self._idle)))
+        connection: Connection[TransportT] = Connection(lease.origin)
         self._places += 1
-        lease.connection = Connection(lease.origin)
+        lease.connection = connection
         return True
 
     def exchange(self, lease: Lease[TransportT]) -> None:
@@ -164,6 +185,7 @@ class Ledger(Generic[TransportT]):
             lease.connection = Connection(lease.origin)  # in the same place: others may be waiting
             return
         self._places -= 1
+        lease.connection = None
         self.take(lease)
 
     def give_back(self, lease: Lease[TransportT]) -> None:
@@ -173,13 +195,13 @@ class Ledger(Generic[TransportT]):
         if self._waiting or self.closed or self._idle_count >= self._most_idle:
             self._pass_on(lease, connection)
             return
-        lease.connection = None
         connection.expires_at = self._clock() + self._expiry
         if (idle := self._idle.get(connection.origin)) is None:
             self._idle[connection.origin] = deque((connection,))
         else:
-            idle.append(connection)
+            idle += (connection,)
         self._idle_count += 1
+        lease.connection = None
 
     def _pass_on(self, lease: Lease[TransportT], connection: Connection[TransportT]) -> None:
         waiting = next(iter(self._waiting), None)
@@ -195,14 +217,16 @@ class Ledger(Generic[TransportT]):
         self._waiting.pop(lease, None)
         if (connection := lease.connection) is None:
             return
+        waiting = next(iter(self._waiting), None)
+        following: Connection[TransportT] | None = None if waiting is None else Connection(waiting.origin)
         lease.connection = None
         if connection.transport is not None:
-            self.doomed.append(connection)
-        if not self._waiting:
+            self.doomed += (connection,)
+        if waiting is None:
             self._places -= 1
             return
-        waiting, _ = self._waiting.popitem(last=False)
-        waiting.connection = Connection(waiting.origin)
+        del self._waiting[waiting]
+        waiting.connection = following
         waiting.event.set()
 
     def close(self) -> None:
@@ -210,8 +234,8 @@ class Ledger(Generic[TransportT]):
         self.closed = True
         while self._idle:
             self._doom(next(iter(self._idle)))
-        while self._waiting:
-            waiting, _ = self._waiting.popitem(last=False)
+        while (waiting := next(iter(self._waiting), None)) is not None:
+            del self._waiting[waiting]
             waiting.event.set()
 
     def _sweep(self, now: float) -> None:
@@ -231,7 +255,8 @@ class Ledger(Generic[TransportT]):
     def _doom(self, origin: Origin) -> None:
         """Put aside the connection to an origin that is idle longest."""
         idle = self._idle[origin]
-        self.doomed.append(idle.popleft())
+        self.doomed += (idle[0],)
+        del idle[0]
         self._idle_count -= 1
         self._places -= 1
         if not idle:
@@ -274,9 +299,21 @@ class PoolBase(ABC, Generic[TransportT]):
         self._limits = limits
         self._http2 = http2
         self._shared: TransportT | None = None
+        self._clock = clock
+        self._inherited: list[object] = []
         self.ledger: Ledger[TransportT] = Ledger(limits, clock, self._make_event)
+        _pools.add(self)
+
+    def start_anew(self) -> None:
+        """Begin without connections, in the child of a fork: those that are open are its parent's to use and close."""
+        closed = self.ledger.closed
+        self._inherited += (self.ledger, self._shared)  # kept, so that none of them is complained of as left open
+        self.ledger, self._shared = Ledger(self._limits, self._clock, self._make_event), None
+        self.ledger.closed = closed
 
     def __repr__(self) -> str:
+        if "ledger" not in self.__dict__:  # a wrong option, in a traceback that shows variables
+            return f"<{type(self).__name__}>"
         return f"<{type(self).__name__}: {self.ledger!r}>"
 
     @property
@@ -294,6 +331,18 @@ class PoolBase(ABC, Generic[TransportT]):
         if not isinstance(self._verify, ssl.SSLContext):
             self._verify = self._verify()
         return self._verify
+
+
+_pools: weakref.WeakSet[PoolBase[Any]] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for pool in list(_pools):
+        pool.start_anew()
+
+
+with suppress(AttributeError):  # there is no fork on this system
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def pool_timeout(request: httpx.Request) -> float | None:
@@ -323,8 +372,8 @@ class ConnectionPool(PoolBase[httpx.HTTPTransport], httpx.BaseTransport):
     """Connections for threads, as a transport for any `httpx.Client(transport=...)`.
 
     A request may carry the extension `new_connection_trace`: it is used as httpx's `trace`, and in its place, if the
-    request opens a connection, and else ignored. The pool connects directly, never by a proxy, and belongs to one
-    process.
+    request opens a connection, and else ignored. The pool connects directly, never by a proxy. In the child
+    of a fork it begins without connections, and leaves its parent's alone.
 
     Args:
         verify: The TLS context, or what makes it when the first https connection is opened.
@@ -351,31 +400,36 @@ class ConnectionPool(PoolBase[httpx.HTTPTransport], httpx.BaseTransport):
         super().__init__(verify=verify, limits=limits, http2=http2, clock=clock)
         self.lock = threading.Lock()
 
+    def start_anew(self) -> None:
+        self.lock = threading.Lock()  # another thread of the parent may have held it
+        super().start_anew()
+
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request of httpx, on the connection used last or on a new one."""
         if self._http2:
             return self._share(request)
         url = request.url
-        lease = _Stream(self, (url.raw_scheme, url.raw_host, url.port))
+        lease = _Stream(self, (url.raw_scheme, url.raw_host, url.port), self.ledger)
         try:
             with self.lock:
-                taken = self.ledger.take(lease)
+                taken = lease.ledger.take(lease)
             if not taken:
                 self._wait(lease, request)
             assert lease.connection is not None
             while (kept := lease.connection.network_stream) is not None and kept.get_extra_info("is_readable"):
                 with self.lock:  # an answer to nothing: the server has closed it
-                    self.ledger.exchange(lease)
+                    lease.ledger.exchange(lease)
             if self.ledger.doomed:
                 self.close_doomed()
             connection = lease.connection
             if connection.transport is None:
                 connection.transport = self._open(lease.origin)
-                response = connection.transport.handle_request(traced(request, _Opening(own_trace(request))))
+                opening = _Opening(connection, own_trace(request))
+                response = connection.transport.handle_request(traced(request, opening))
             else:
                 response = connection.transport.handle_request(request)
             connection.network_stream = response.extensions.get("network_stream")
-            lease.stream = response.stream
+            lease.response, lease.stream = response, response.stream
             response.stream = lease
         except BaseException as error:
             self.give_up(lease)
@@ -385,15 +439,16 @@ class ConnectionPool(PoolBase[httpx.HTTPTransport], httpx.BaseTransport):
         return response
 
     def _make_event(self) -> Event:
-        return threading.Event()
+        return _Turn()
 
     def _wait(self, lease: _Stream, request: httpx.Request) -> None:
-        lease.event.wait(pool_timeout(request))
+        lease.event.wait_for(pool_timeout(request))
         if lease.connection is None:
             raise closed_error() if self.ledger.closed else httpx.PoolTimeout("No connection got free in time.")
 
     def _open(self, origin: Origin) -> httpx.HTTPTransport:
-        return httpx.HTTPTransport(verify=self._context(origin[0]), limits=ONE_CONNECTION)
+        with loading:  # httpx loads httpcore for its first transport
+            return httpx.HTTPTransport(verify=self._context(origin[0]), limits=ONE_CONNECTION)
 
     def _share(self, request: httpx.Request) -> httpx.Response:
         with self.lock:
@@ -406,20 +461,34 @@ class ConnectionPool(PoolBase[httpx.HTTPTransport], httpx.BaseTransport):
 
     def give_up(self, lease: _Stream) -> None:
         """Close the connection of a request or a response that broke off."""
-        with self.lock:
-            self.ledger.give_up(lease)
+        try:
+            with self.lock:
+                lease.ledger.give_up(lease)
+        finally:
+            if lease.connection is not None:  # interrupted
+                with self.lock:
+                    lease.ledger.give_up(lease)
         self.close_doomed()
 
     def close_doomed(self) -> None:
         """Close what the decisions have put aside."""
-        while True:
-            with self.lock:
-                if not self.ledger.doomed:
-                    return
-                connection = self.ledger.doomed.popleft()
-            assert connection.transport is not None
-            with suppress(OSError):  # of a connection that is of no use any more
-                connection.transport.close()
+        doomed = self.ledger.doomed
+        connection = None
+        try:
+            while True:
+                with self.lock:
+                    if not doomed:
+                        return
+                    connection = doomed[0]
+                    del doomed[0]
+                # Not by way of the transport, which has nothing else to close: Ctrl-C may have left its locks taken.
+                if connection.network_stream is not None:
+                    with suppress(OSError):  # of a connection that is of no use any more
+                        connection.network_stream.close()
+                connection = None
+        finally:
+            if connection is not None:  # interrupted: left to whoever closes next
+                doomed += (connection,)
 
     def close(self) -> None:
         """Close what is idle; requests that are under way still end."""
@@ -431,15 +500,35 @@ class ConnectionPool(PoolBase[httpx.HTTPTransport], httpx.BaseTransport):
             shared.close()
 
 
-class _Opening:
-    """The trace of a request that opens a connection: has the connection join its writes, and tells the request's."""
+class _Turn:
+    """What a thread waits on. One of `threading` has locks of its own, which Ctrl-C may leave taken for ever."""
 
-    def __init__(self, trace: Any) -> None:
+    __slots__ = ("_taken", "set")
+
+    def __init__(self) -> None:
+        self._taken = threading.Lock()
+        self._taken.acquire()
+        self.set = self._taken.release
+
+    def wait_for(self, seconds: float | None) -> None:
+        """Wait until it is set, or for so many seconds."""
+        self._taken.acquire(timeout=-1 if seconds is None else max(seconds, 0))
+
+
+class _Opening:
+    """The trace of a request that opens a connection: it has the connection join its writes, and tells the request's.
+
+    It keeps hold of a socket from its first moment, because httpcore does not close it if it is interrupted then.
+    """
+
+    def __init__(self, connection: Connection[httpx.HTTPTransport], trace: Any) -> None:
+        self._connection = connection
         self._trace = trace
 
     def __call__(self, event: str, info: Mapping[str, Any]) -> None:
         if opens(event):
-            join_writes(info["return_value"])
+            self._connection.network_stream = info["return_value"]
+            self._connection.received = join_writes(info["return_value"])
         if self._trace is not None:
             self._trace(event, info)
 
@@ -456,12 +545,13 @@ class _Stream(Lease[httpx.HTTPTransport], httpx.SyncByteStream):
     def close(self) -> None:
         pool = self.pool
         try:
-            if self.ended:
+            clean, self.ended = self.clean, False  # for a second time, where the first is interrupted
+            if clean:
                 self.stream.close()
                 with pool.lock:
-                    pool.ledger.give_back(self)
+                    self.ledger.give_back(self)
         finally:
             if self.connection is not None:
                 pool.give_up(self)
-        if pool.ledger.doomed:
+        if self.ledger.doomed:
             pool.close_doomed()

@@ -104,7 +104,10 @@ def bound_waits(stream: Any) -> None:
     read, write = stream.read, stream.write
 
     def bounded_read(max_bytes: int, timeout: float | None = None) -> Any:
-        return read(max_bytes, _left(timeout))
+        data = read(max_bytes, _left(timeout))
+        if stream.last_read is not None:
+            stream.last_read = data
+        return data
 
     def bounded_write(buffer: bytes, timeout: float | None = None) -> None:
         if len(buffer) <= _WRITE_SIZE:
@@ -114,7 +117,7 @@ def bound_waits(stream: Any) -> None:
             write(buffer[start : start + _WRITE_SIZE], _left(timeout))
 
     with suppress(AttributeError):  # a stream of another kind keeps its time itself
-        stream.keeps_deadlines = True
+        stream.keeps_deadlines, stream.last_read = True, None
         stream.read, stream.write = bounded_read, bounded_write
 
 
@@ -123,10 +126,13 @@ def give_deadline(stream: Any) -> None:
     read = stream.read
 
     async def bounded_read(max_bytes: int, timeout: float | None = None) -> Any:
-        return await read(max_bytes, _left(timeout, stream.deadline))
+        data = await read(max_bytes, _left(timeout, stream.deadline))
+        if stream.last_read is not None:
+            stream.last_read = data
+        return data
 
     with suppress(AttributeError):  # a stream of another kind cannot have one
-        stream.deadline = math.inf
+        stream.deadline, stream.last_read = math.inf, None
         stream.read = bounded_read
 
 

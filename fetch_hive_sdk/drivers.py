@@ -11,6 +11,7 @@ from typing import Any, TypeVar, cast
 
 import httpx
 
+from .causes import without_variables
 from .deadlines import AsyncTrace, DeadlineExceeded, Trace, bound_waits, waits_end_at
 from .exchange import Arrived, Exchange, Failure, Send, Sleep, Step, is_event_stream
 from .http import AsyncPool, AsyncWay, SyncPool, Way, build_request
@@ -26,12 +27,18 @@ _FAILURES = (httpx.RequestError, httpx.InvalidURL, httpx.StreamError, OSError, U
 def drive(exchange: Exchange[ResultT], pool: SyncPool) -> ResultT:
     """Run an exchange to its result, blocking."""
     outcome: Any = None
-    while True:
-        try:
-            step = exchange.send(outcome)
-        except StopIteration as end:
-            return cast("ResultT", end.value)
-        outcome = _perform(step, pool)
+    try:
+        while True:
+            try:
+                step = exchange.send(outcome)
+            except StopIteration as end:
+                result: ResultT = end.value  # not cast, as a call may be interrupted
+                return result
+            outcome = _perform(step, pool)
+    except BaseException:
+        if isinstance(outcome, Arrived):
+            _let_go(outcome.response)
+        raise
 
 
 def _perform(step: Step, pool: SyncPool) -> Arrived | Failure | None:
@@ -41,20 +48,34 @@ def _perform(step: Step, pool: SyncPool) -> Arrived | Failure | None:
     way, trace = pool.way(secure=step.settings.secure), Trace(step.operation.get_ready)
     request = build_request(way, step.operation, step.settings, trace)
     started = time.monotonic()
-    with waits_end_at(started + step.settings.attempt_limit):
+    response: httpx.Response | None = None
+    try:
         try:
-            if isinstance(way, httpx.Client):
-                response = way.send(request, stream=True, follow_redirects=False)
-            else:
-                response = way.handle_request(request)
-            if "network_stream" in response.extensions:  # of a connection that was open before
-                bound_waits(response.extensions["network_stream"])
-            content = None if _stays_open(step, response) else _read(way, response)
-        except _FAILURES as error:
-            return _failure_of(error, way, request, trace)
+            with waits_end_at(started + step.settings.attempt_limit):
+                if isinstance(way, httpx.Client):
+                    response = way.send(request, stream=True, follow_redirects=False)
+                else:
+                    response = way.handle_request(request)
+                if "network_stream" in response.extensions:  # of a connection that was open before
+                    bound_waits(response.extensions["network_stream"])
+                content = None if _stays_open(step, response) else _read(way, response)
+            return _arrived(response, content, way, request, started)
         finally:
             _close_file(step)
-    return _arrived(response, content, way, request, started)
+    except _FAILURES as error:
+        return _failure_of(error, way, request, trace)
+    except BaseException as error:
+        if response is not None:
+            _let_go(response)
+        if isinstance(error, KeyboardInterrupt):
+            raise without_variables(error) from None
+        raise
+
+
+def _let_go(response: httpx.Response) -> None:
+    """Close a response that was broken off, perhaps in the middle of its closing: httpx itself closes but once."""
+    response.close()
+    cast("httpx.SyncByteStream", response.stream).close()
 
 
 def _read(way: Way, response: httpx.Response) -> bytes:
@@ -131,7 +152,9 @@ async def _perform_async(step: Step, pool: AsyncPool) -> Arrived | Failure | Non
     opened: list[httpx.Response] = []
     attempt = partial(_attempt, way, request, step, trace, opened)
     try:
-        return await (attempt() if withstands_cancellation(way) else in_own_task(attempt))
+        # A file is read in a thread, for which only the cancellation of a scope waits.
+        direct = withstands_cancellation(way) and isinstance(step.operation.body, bytes)
+        return await (attempt() if direct else in_own_task(attempt))
     except BaseException:
         for response in opened:  # it came in the moment of the cancellation
             await in_own_task(partial(_close, response))
@@ -161,23 +184,31 @@ async def _attempt(
             else:
                 response = await way.handle_async_request(request)
             opened.append(response)
-            content = None if _stays_open(step, response) else await _read_async(way, response)
+            content = None if _stays_open(step, response) else await _read_async(way, request, response)
             return _arrived(response, content, way, request, started)
         except _FAILURES as error:
             return _failure_of(error, way, request, trace)
     return Failure(DeadlineExceeded(), request, trace)
 
 
-async def _read_async(way: AsyncWay, response: httpx.Response) -> bytes:
+async def _read_async(way: AsyncWay, request: httpx.Request, response: httpx.Response) -> bytes:
     try:
-        if not _is_plain(way, response):
+        if response.is_stream_consumed:  # by a hook
             return await response.aread()
-        content = b"".join([part async for part in cast("httpx.AsyncByteStream", response.stream)])
-    except BaseException:
+        stream = cast("httpx.AsyncByteStream", response.stream)
+        content = b"".join([part async for part in stream])
+    except BaseException as error:
         await _close(response)
+        if isinstance(error, httpx.RequestError):
+            error.request = request  # as httpx does where it reads
         raise
-    await response.aclose()
-    return content
+    if _is_plain(way, response):
+        await response.aclose()
+        return content
+    await stream.aclose()
+    # Decoded when all is there: an async generator that a broken encoding leaves unfinished is complained of.
+    response.stream = httpx.ByteStream(content)
+    return response.read()
 
 
 def withstands_cancellation(way: AsyncWay) -> bool:

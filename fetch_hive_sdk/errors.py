@@ -26,6 +26,7 @@
             * StreamIdleTimeoutError (APITimeoutError)
         * StreamClosedError                      the stream was left early and is read again
     * CallbackVerificationError (ValueError)     a callback is not from Fetch Hive, or is unreadable
+    * DeliveryInProgressError                    the same callback is being handled at this moment
 
 The classes in brackets are further bases: code that catches httpx's errors or ValueError keeps working. What httpx
 has a narrower class for, such as httpx.ReadTimeout, is caught as that too.
@@ -34,11 +35,12 @@ Each error says what happened, what that means and what to do next. All survive 
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from datetime import datetime, timedelta, timezone
 from typing import Any, ClassVar, TypeVar, cast
-from urllib.parse import quote_plus
+from urllib.parse import quote, quote_plus
 
 import httpx
 
@@ -56,6 +58,7 @@ __all__ = [
     "ConfigurationError",
     "ConflictError",
     "DailyLimitError",
+    "DeliveryInProgressError",
     "FetchHiveError",
     "InternalServerError",
     "InvalidRequestError",
@@ -77,6 +80,8 @@ ErrorT = TypeVar("ErrorT", bound="FetchHiveError")
 
 _EXCERPT_LENGTH = 200
 _SHORTEST_SECRET = 8
+# Also where the text was cut in the middle of the secret.
+_WEBHOOK_SECRET = re.compile(rb'("webhook_secret"\s*:\s*")(?:[^"\\]|\\.)*')
 WEBHOOK_SECRET_HEADER = "X-Fetch-Hive-Webhook-Secret"  # noqa: S105 - its name
 
 
@@ -143,11 +148,11 @@ def _picklable(value: Any) -> Any:
     """A request or response as it may leave the process: without the key or secret it was sent with."""
     if isinstance(value, httpx.Response):
         kept = [
-            (name, _without_secrets(text.encode(), value.request).decode())
-            for name, text in value.headers.multi_items()
-            if not name.startswith("content-")
+            (name, without_secrets(written, value.request))
+            for name, written in value.headers.raw  # as they came: not all are ASCII
+            if not name.lower().startswith(b"content-")
         ]
-        content = _without_secrets(value.content, value.request) if value.is_closed else b""
+        content = without_secrets(value.content, value.request) if value.is_closed else b""
         copy = httpx.Response(value.status_code, headers=kept, content=content)
         copy.request = _picklable(value.request)
         return copy
@@ -298,12 +303,20 @@ class CallbackVerificationError(FetchHiveError, ValueError):
 
     Attributes:
         reason: `missing_signature`, `malformed_signature`, `wrong_signature`, `unreadable_body`
-            (signed, but not a JSON object) or `unreadable_request` (no raw body or no headers given).
+            (signed, but not a JSON object), `unreadable_request` (no raw body or no headers given) or `too_large`
+            (longer than the verifier's `max_body_size`).
     """
 
     def __init__(self, message: str, *, reason: str, **fields: Any) -> None:
         super().__init__(message, **fields)
         self.reason = reason
+
+
+class DeliveryInProgressError(FetchHiveError):
+    """Another request is handling the same callback. Answer with status 503, so that it is delivered again.
+
+    It cannot be answered as done, because the other may still fail.
+    """
 
 
 _MADE: dict[tuple[Any, Any], Any] = {}
@@ -407,10 +420,8 @@ def status_error(
     hint = f"{hint} {advice}".rstrip()
     if retry_after is not None:
         hint = f"{hint} The service asks to wait {retry_after:g} s."
-    reason = f" {response.reason_phrase}" if response.reason_phrase else ""
-    said = said_by_service(body) or "(no text)"
-    if len(said) > _EXCERPT_LENGTH:
-        said = f"{said[:_EXCERPT_LENGTH]}…"
+    reason = f" {_excerpt(told(response.reason_phrase, response.request))}".rstrip()
+    said = _excerpt(said_by_service(body)) or "(no text)"
     return cls(
         f"{call} was answered {status}{reason}: {said}{'' if said.endswith('.') else '.'}",
         hint=hint,
@@ -426,9 +437,14 @@ def status_error(
     )
 
 
+def _excerpt(text: str) -> str:
+    """A text of somebody else's, as long as a message may quote it."""
+    return text if len(text) <= _EXCERPT_LENGTH else f"{text[:_EXCERPT_LENGTH]}…"
+
+
 def response_body(response: httpx.Response) -> Any:
     """The body as JSON, or as text where it is not JSON. Never raises."""
-    content = _without_secrets(response.content, response.request)
+    content = without_secrets(response.content, response.request)
     try:
         import pydantic_core  # loaded where there is JSON to be read, and not before
 
@@ -437,8 +453,11 @@ def response_body(response: httpx.Response) -> Any:
         return content.decode("utf-8", errors="replace")
 
 
-def _without_secrets(text: bytes, request: httpx.Request) -> bytes:
-    """What was answered, safe to show: a page that echoes the request must not leak what it was sent with."""
+def without_secrets(text: bytes, request: httpx.Request) -> bytes:
+    """What was answered, safe to show: without the key or secret it was asked with, which a page may echo.
+
+    A run's `webhook_secret` is left out too: an error is shown to more people than a result.
+    """
     secrets = {
         b"[api key]": request.headers.get("Authorization", "").removeprefix("Bearer "),
         b"[webhook secret]": request.headers.get(WEBHOOK_SECRET_HEADER) or request.url.params.get("secret", ""),
@@ -446,8 +465,36 @@ def _without_secrets(text: bytes, request: httpx.Request) -> bytes:
     for mask, secret in secrets.items():
         # A word as short as "test" is no real key, and would be cut out of the service's own words.
         if len(secret) >= _SHORTEST_SECRET:
-            text = text.replace(secret.encode(), mask).replace(quote_plus(secret).encode(), mask)
-    return text
+            for written in _ways_to_write(secret):
+                text = text.replace(written.encode(), mask)
+    return _WEBHOOK_SECRET.sub(rb"\g<1>[webhook secret]", text) if b"webhook_secret" in text else text
+
+
+def told(text: str, request: httpx.Request) -> str:
+    """The same for a text."""
+    return without_secrets(text.encode("utf-8", "surrogatepass"), request).decode("utf-8", "surrogatepass")
+
+
+def _ways_to_write(secret: str) -> dict[str, None]:
+    """A secret as it may stand in JSON, in a page, in an address and in Python's quotes; the longest escapes first."""
+    import html  # only an error needs it
+
+    in_json = json.dumps(secret)[1:-1]
+    written = [
+        json.dumps(in_json)[1:-1],
+        in_json,
+        in_json.replace("/", "\\/"),
+        html.escape(secret),
+        html.escape(secret, quote=False),
+        quote(quote(secret, safe=""), safe=""),  # an address in an address
+        quote(secret, safe=""),
+        quote(secret),
+        quote_plus(secret),
+        repr(secret)[1:-1],
+        repr(secret.encode())[2:-1],
+        secret,
+    ]
+    return dict.fromkeys(written)
 
 
 def error_code_of(body: Any) -> str | None:
@@ -515,7 +562,7 @@ def _other_hint(response: httpx.Response) -> str:
         return "Fetch Hive, its provider or a proxy in between failed."
     if response.is_redirect:
         # It may repeat the query, with the webhook secret in it.
-        location = _without_secrets(response.headers.get("Location", "?").encode(), response.request).decode()
+        location = _excerpt(told(response.headers.get("Location", "?"), response.request))
         return (
             f"base_url points to an address that redirects (to {location!r}); "
             "redirects are not followed, so that your key goes nowhere else. Set base_url to the final address."

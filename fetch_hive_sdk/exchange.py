@@ -9,13 +9,14 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar, Union, cast
 
 import httpx
 
 from . import errors, retries
 from .answers import Answered, HTTPResponse
+from .causes import chain_of, shown, without_text
 from .deadlines import Trace
 from .errors import (
     MAY_BE_DONE_HINT,
@@ -69,7 +70,7 @@ class Arrived:
     """A response, and its body: read to its end, or None for the stream of events that was asked for, still open."""
 
     response: httpx.Response
-    content: bytes | None
+    content: bytes | None = field(repr=False)
 
 
 @dataclass(slots=True)
@@ -102,17 +103,19 @@ Exchange = Generator[Step, Outcome, ResultT]
 def run(operation: Operation[ResultT], settings: Settings) -> Exchange[ResultT]:
     """A call that ends with its result."""
     arrived = yield from _accepted(operation, settings)
-    response, content = arrived.response, arrived.content or b""
-    answer = HTTPResponse(response.status_code, response.headers, content)
+    response = arrived.response
+    # The body is in no variable of this function: a traceback may show them, and there may be a secret in it.
+    answer = HTTPResponse(response.status_code, response.headers, arrived.content or b"")
     if operation.whole:
         return cast("ResultT", answer)
     try:
-        result = operation.read(content)
+        result = operation.read(answer.content)
     except ValueError as error:
-        raise _unexpected(operation, arrived, f"cannot be read: {error}") from error
+        raise _unexpected(operation, arrived, f"cannot be read: {error}") from without_text(error)
     # Looked for in the bytes first: to ask the result for a key would parse each answer a second time.
-    if b'"error"' in content and (failure := operation.failure(result)):
-        raise _unexpected(operation, arrived, f"is an error, and not an answer: {failure}")
+    if b'"error"' in answer.content and (refusal := _error_in(operation, arrived, result)):
+        del result  # it may repeat what it was asked with
+        raise refusal
     if isinstance(result, Answered):
         result.answered_with(answer)
     if logger.isEnabledFor(logging.DEBUG):
@@ -156,7 +159,7 @@ def _accepted(operation: Operation[Any], settings: Settings) -> Exchange[Arrived
             unanswered = unanswered or outcome.sent
         again = again and operation.can_be_sent_again
         if not again or attempt > policy.max_retries or (error.retry_after or 0) > policy.max_retry_after:
-            raise error from (outcome.error if isinstance(outcome, Failure) else None)
+            raise error from (shown(outcome.error, outcome.request) if isinstance(outcome, Failure) else None)
         delay = policy.delay(attempt, error.retry_after)
         logger.warning(
             "%s: %s; retry %d of %d in %.2f s", operation.name, _told(outcome), attempt, policy.max_retries, delay
@@ -214,7 +217,7 @@ def _what_happened(operation: Operation[Any], failure: Failure) -> tuple[str, st
     """A failure on the way in one sentence, and what to do about it."""
     error = failure.error
     host = failure.request.url.netloc.decode()
-    detail = f" ({error})" if str(error) else ""
+    detail = f" ({errors.told(str(error), failure.request)})" if str(error) else ""
     if isinstance(error, httpx.PoolTimeout):
         return "no connection became free in time", "Lower the number of calls at once, or raise timeout=."
     if isinstance(error, httpx.ProxyError):
@@ -232,7 +235,8 @@ def _what_happened(operation: Operation[Any], failure: Failure) -> tuple[str, st
             return f"{host} could not prove its identity{detail}", hint
         hint = "Check base_url, the network and the proxy; if it is a sandbox, that it is running."
         return f"no connection to {host} could be made{detail}", hint
-    return f"the connection to {host} broke before the whole answer was there{detail}", ""
+    again = "" if operation.effect != "nothing" else "Try again; if it goes on, look at the network and at base_url."
+    return f"the connection to {host} broke before the whole answer was there{detail}", again
 
 
 def _timed_out(operation: Operation[Any], host: str, *, sent: bool) -> tuple[str, str]:
@@ -246,8 +250,14 @@ def _timed_out(operation: Operation[Any], host: str, *, sent: bool) -> tuple[str
     )
 
 
-def _is_untrusted(error: Exception) -> bool:
-    return "CERTIFICATE_VERIFY_FAILED" in str(error)
+def _is_untrusted(error: BaseException) -> bool:
+    """Whether a certificate was refused; trio's error only has that for a cause."""
+    return any("CERTIFICATE_VERIFY_FAILED" in str(one) for one in chain_of(error))
+
+
+def _error_in(operation: Operation[Any], arrived: Arrived, result: Any) -> UnexpectedResponseError | None:
+    failure = operation.failure(result)
+    return _unexpected(operation, arrived, f"is an error, and not an answer: {failure}") if failure else None
 
 
 def _unexpected(operation: Operation[Any], arrived: Arrived, problem: str) -> UnexpectedResponseError:
@@ -255,7 +265,9 @@ def _unexpected(operation: Operation[Any], arrived: Arrived, problem: str) -> Un
     body = errors.response_body(response)
     kind = response.headers.get("Content-Type", "no content type")
     return UnexpectedResponseError(
-        f"{operation.name} was answered {response.status_code} ({kind}), and the body {problem}.",
+        errors.told(
+            f"{operation.name} was answered {response.status_code} ({kind}), and the body {problem}.", response.request
+        ),
         hint="It is in error.body as it came. A proxy may stand in between, or base_url be wrong."
         f" {_doubt(operation)}".rstrip(),
         request_id=errors.request_id_of(body),

@@ -7,6 +7,7 @@ they pay for what an httpx client adds to each call.
 
 from __future__ import annotations
 
+import codecs
 import importlib.util
 import os
 import ssl
@@ -20,9 +21,10 @@ from typing import Any, Generic, TypeVar, Union
 import httpx
 
 from .deadlines import Trace
-from .errors import ClientClosedError, ConfigurationError
+from .errors import ClientClosedError, ConfigurationError, InvalidRequestError
 from .http_clients import ACCEPT_ENCODING
 from .jsonable import article
+from .loading import loading
 from .operations import Operation
 from .settings import Settings
 from .version import VERSION
@@ -117,27 +119,45 @@ def _not_accepted(http_client: object, accepted: str) -> TypeError:
 
 
 def build_request(way: Way | AsyncWay, operation: Operation[Any], settings: Settings, trace: Trace) -> httpx.Request:
-    """The request of one attempt."""
+    """The request of one attempt.
+
+    Raises:
+        InvalidRequestError: Its address is too long for a URL.
+    """
     timeouts = _timeouts(settings, streaming=operation.streaming)
-    if isinstance(way, (httpx.Client, httpx.AsyncClient)):
-        return _client_request(way, operation, settings, {"timeout": timeouts, "trace": trace})
-    traced = getattr(way, "trace_extension", "trace")
-    return _direct_request(operation, settings, {"timeout": timeouts, traced: trace})
+    try:
+        if isinstance(way, (httpx.Client, httpx.AsyncClient)):
+            return _client_request(way, operation, settings, {"timeout": timeouts, "trace": trace})
+        traced = getattr(way, "trace_extension", "trace")
+        return _direct_request(operation, settings, {"timeout": timeouts, traced: trace})
+    except httpx.InvalidURL:  # whose parts have been checked before
+        raise InvalidRequestError(
+            "An id, the path or params make an address that is too long for a URL.",
+            hint="Nothing was sent. Check what was passed for an id.",
+        ) from None
 
 
 def _direct_request(operation: Operation[Any], settings: Settings, extensions: dict[str, Any]) -> httpx.Request:
     """A whole request: a transport adds nothing to it."""
     url, host = _address(settings.base_url + operation.path)
+    make: type[httpx.Request] = httpx.Request
     if operation.query:  # not kept: it may have a secret in it
-        url = url.copy_with(query=operation.query.encode("ascii"))
+        url, make = url.copy_with(query=operation.query.encode("ascii")), _QuietRequest
     body = operation.body
     headers = [host, *_headers(operation, settings, ("Accept-Encoding", ACCEPT_ENCODING))]
     stream = _Body(body) if isinstance(body, bytes) else body
     headers.extend(_length(operation))
-    request = httpx.Request(operation.method, url, headers=headers, stream=stream, extensions=extensions)
+    request = make(operation.method, url, headers=headers, stream=stream, extensions=extensions)
     if isinstance(body, bytes):
         request.read()  # so that errors and mocks can look at its content
     return request
+
+
+class _QuietRequest(httpx.Request):
+    """A request whose `repr` leaves out the query, which may have a secret in it."""
+
+    def __repr__(self) -> str:
+        return f"<Request({self.method!r}, {str(self.url.copy_with(query=None))!r})>"
 
 
 class _Body(httpx.ByteStream):
@@ -182,6 +202,8 @@ def _client_request(
     )
     if not isinstance(body, bytes):
         request.stream = body  # what httpx makes of it cannot be closed
+    if operation.query:
+        request.__class__ = _QuietRequest
     return request
 
 
@@ -277,9 +299,11 @@ class Pool(ABC, Generic[WayT]):
         if (way := self._own.get(process)) is not None:
             return way
         try:
-            if secure:
-                tls_context()
-            built = self._build(proxied=not {"http", "https", "all"}.isdisjoint(urllib.request.getproxies()))
+            with loading:
+                codecs.lookup("idna")  # what each host name goes through
+                if secure:
+                    tls_context()
+                built = self._build(proxied=not {"http", "https", "all"}.isdisjoint(urllib.request.getproxies()))
         except (ImportError, OSError, ValueError, httpx.InvalidURL) as error:
             raise ConfigurationError(
                 f"The environment's settings of proxies or certificates cannot be used ({type(error).__name__}).",
@@ -313,8 +337,10 @@ class SyncPool(Pool[Way]):
 
     def close(self) -> None:
         """Close the own connections, if there are any; a second time does nothing."""
-        if (own := self._take_own()) is not None:
+        self._closed = True
+        if (own := self._own.get(os.getpid())) is not None:
             own.close()
+            self._own.pop(os.getpid(), None)  # not before, so that a closing that is interrupted can be done again
 
 
 class AsyncPool(Pool[AsyncWay]):

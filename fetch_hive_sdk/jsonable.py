@@ -61,15 +61,25 @@ def flat(path: str, metadata: Any) -> dict[str, MetadataValue]:
     Raises:
         InvalidRequestError: It is not an object of scalars with non-empty names.
     """
+    try:
+        return _flat(path, mapping(path, metadata))
+    except InvalidRequestError:
+        raise
+    except Exception as error:
+        raise _unreadable(path, metadata, error) from error
+
+
+def _flat(path: str, metadata: Mapping[Any, Any]) -> dict[str, MetadataValue]:
     flat: dict[str, MetadataValue] = {}
-    for key, value in mapping(path, metadata).items():
-        if not isinstance(key, str) or not key:
+    for key, value in metadata.items():
+        if not isinstance(key, str) or not str.__len__(key):
             raise refused(path, f"the key {key!r} is not allowed", "Keys are non-empty str.")
+        name = _text(key, path)
         if isinstance(value, (str, int, float)) or value is None:
-            flat[_text(key, path)] = plain(value, f"{path}.{key}")
+            flat[name] = plain(value, f"{path}.{name}")
             continue
         problem = f"{article(value)} is not allowed; metadata is flat: str, int, float, bool or None"
-        raise refused(f"{path}.{key}", problem, "Pass several keys or a text; what the run works on goes to inputs.")
+        raise refused(f"{path}.{name}", problem, "Pass several keys or a text; what the run works on goes to inputs.")
     return flat
 
 
@@ -89,7 +99,7 @@ def article(value: object) -> str:
     if value is None:
         return "None"
     name = type(value).__name__
-    return f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"
+    return f"{'an' if name.lower().startswith(tuple('aeiou')) else 'a'} {name}"
 
 
 def _plain(value: Any, path: str, outer: frozenset[int]) -> Any:
@@ -99,25 +109,39 @@ def _plain(value: Any, path: str, outer: frozenset[int]) -> Any:
         return value if value.isascii() else _text(value, path)
     if value is None or kind is bool:
         return value
-    if kind is dict or kind is list:
+    try:
+        if kind is dict or kind is list:
+            return _structure(value, path, outer)
+        if isinstance(value, Enum):
+            return _plain(value.value, path, outer)
+        if isinstance(value, (str, int, float)):
+            return _scalar(value, path)
+        _refuse_unfit(value, path)
         return _structure(value, path, outer)
-    if isinstance(value, Enum):
-        return _plain(value.value, path, outer)
+    except (InvalidRequestError, RecursionError):
+        raise
+    except Exception as error:  # a caller's object whose methods fail
+        raise _unreadable(path, cast("object", value), error) from error
+
+
+def _scalar(value: str | float, path: str) -> Any:
+    # By the methods of these types themselves: a subclass may make something else of itself.
     if isinstance(value, str):
         return _text(value, path)
-    if isinstance(value, int):
-        if value.bit_length() > _MAX_INT_BITS:
-            raise refused(path, "the number is too large", "Pass it as a str.")
-        return int(value)
     if isinstance(value, float):
-        return _finite(float(value), path)
+        return _finite(float.__float__(value), path)
+    if int.bit_length(value) > _MAX_INT_BITS:
+        raise refused(path, "the number is too large", "Pass it as a str.")
+    return int.__int__(value)
+
+
+def _refuse_unfit(value: object, path: str) -> None:
     if isinstance(value, Decimal) and not value.is_finite():
         raise refused(path, f"{value} is not a number of JSON", "Pass a finite number or None.")
     if isinstance(value, (bytes, bytearray, memoryview)):
         raise refused(path, "bytes are not JSON", "Decode them to str, or encode them with base64.")
     if _is_of_pydantic(value, "SecretStr", "SecretBytes"):
         raise refused(path, "a secret would be sent masked", "Pass value.get_secret_value() if you mean to send it.")
-    return _structure(value, path, outer)
 
 
 def _structure(value: Any, path: str, outer: frozenset[int]) -> Any:
@@ -148,12 +172,19 @@ def _object(value: Mapping[Any, Any], path: str, outer: frozenset[int]) -> dict[
         name = key.value if isinstance(key, Enum) else key
         if not isinstance(name, str):
             raise refused(path, f"the key {key!r} is {article(key)}", "Keys of JSON objects are str: use str(key).")
-        result[_text(name, path)] = _plain(item, f"{path}.{name}", outer)
+        name = _text(name, path)
+        result[name] = _plain(item, f"{path}.{name}", outer)
+    if len(result) < len(value):
+        raise refused(path, "two of its keys are the same text", "Give each value a key of its own.")
     return result
 
 
 def _too_deep(path: str) -> InvalidRequestError:
     return refused(path.partition(".")[0].partition("[")[0], "it is nested too deeply", "Pass a flatter value.")
+
+
+def _unreadable(path: str, value: object, error: Exception) -> InvalidRequestError:
+    return refused(path, f"{article(value)} cannot be read ({type(error).__name__})", "Pass plain values.")
 
 
 def _is_of_pydantic(value: object, *names: str) -> bool:
@@ -170,12 +201,27 @@ def _model(value: BaseModel, path: str, outer: frozenset[int]) -> Any:
 
     try:
         values = value.model_dump()
+        _refuse_read_once(values, path)
         written = pydantic_core.from_json(value.model_dump_json(by_alias=True))
+    except InvalidRequestError:
+        raise
     except (ValueError, TypeError) as error:
         problem = f"{article(value)} cannot be written as JSON ({error})"
         raise refused(path, problem, "Pass plain values.") from error
     _refuse_lossy(values, written, path)
     return _plain(written, path, outer)
+
+
+def _refuse_read_once(value: Any, path: str) -> None:
+    """To write a model reads its iterators, which would be empty the next time."""
+    if isinstance(value, Iterator):
+        raise refused(path, "an iterator can be read only once", "Pass list(...) of it.")
+    if isinstance(value, Mapping):
+        for key, item in value.items():  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
+            _refuse_read_once(item, f"{path}.{key}")
+    elif isinstance(value, _SEQUENCES):
+        for index, item in enumerate(cast("Iterable[Any]", value)):
+            _refuse_read_once(item, f"{path}[{index}]")
 
 
 def _refuse_lossy(value: Any, written: Any, path: str) -> None:
@@ -209,13 +255,13 @@ def _leaf(value: Any, path: str, outer: frozenset[int]) -> Any:
 
 def _text(value: str, path: str) -> str:
     try:
-        if not value.isascii():
-            value.encode()
+        if not str.isascii(value):
+            str.encode(value)
     except UnicodeEncodeError:
         raise refused(
             path, "the text has half a surrogate pair in it", 'Clean it with text.encode("utf-8", "replace").decode().'
         ) from None
-    return str.__str__(value)  # not str(): an enum that is a str has a text of its own
+    return str.__str__(value)  # not str(): an enum that is a str has a text of its own, as any subclass may
 
 
 def _finite(value: float, path: str) -> float:

@@ -39,8 +39,10 @@ from .arguments import (
 )
 from .errors import InvalidRequestError
 from .jsonable import MetadataValue, article, encode, mapping, plain, refused
+from .loading import loading
 from .retries import Effect
 from .settings import Settings
+from .urls import has_dot_segments
 
 if TYPE_CHECKING:
     from .results import AgentReply, HiveAgentRun, PromptResult, WorkflowRun
@@ -155,7 +157,7 @@ class Operation(Generic[ResultT]):
         if self.whole or f"{__package__}.results" in sys.modules:
             return
         # Reading an answer with nothing in it; whatever is wrong comes again with the real one.
-        with suppress(Exception):
+        with loading, suppress(Exception):
             self.read(b"{}")
 
     @property
@@ -330,7 +332,7 @@ def request(method: str, path: str, json: Any, params: Mapping[str, Any] | None,
         raise refused(
             "path", "it is not a path below base_url", 'Pass one such as "/public/models"; a query goes to params=.'
         )
-    if {".", ".."} & set(where.split("/")):
+    if has_dot_segments(where):
         raise refused("path", '"." and ".." are not allowed in it', "Pass the path without them.")
     return Operation(
         word,

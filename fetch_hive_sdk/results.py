@@ -107,6 +107,11 @@ class Record(BaseModel, Mapping[str, Any], frozen=True):
             keep(changed, "_json", None)
         return changed
 
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        # A secret that came where none is documented.
+        for name, value in super().__repr_args__():
+            yield name, SecretStr(value) if name == "webhook_secret" and isinstance(value, str) else value
+
     def __copy__(self) -> Self:
         return _keep_all(super().__copy__(), self._allkept())
 
@@ -450,7 +455,7 @@ class AgentReply(Result, frozen=True):
         return self.status == "awaiting_approval"
 
 
-class _CallbackRun(Result, frozen=True):
+class CallbackRun(Result, frozen=True):
     """A run that may tell its end by a signed callback."""
 
     webhook_secret: SecretStr | None = None
@@ -476,7 +481,7 @@ class _CallbackRun(Result, frozen=True):
         return CallbackVerifier(self.webhook_secret.get_secret_value())
 
 
-class HiveAgentRun(_CallbackRun, frozen=True):
+class HiveAgentRun(CallbackRun, frozen=True):
     """A run of a hive agent that was started. Its end is told by a signed callback.
 
     Attributes:
@@ -492,7 +497,7 @@ class HiveAgentRun(_CallbackRun, frozen=True):
     status: str = ""
 
 
-class WorkflowRun(_CallbackRun, frozen=True):
+class WorkflowRun(CallbackRun, frozen=True):
     """A run of a workflow, as one of `WorkflowCompleted`, `WorkflowFailed`, `WorkflowRunning`, `WorkflowQueued`.
 
     A `run_status` this SDK does not know leaves it a plain `WorkflowRun`.

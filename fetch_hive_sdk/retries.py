@@ -94,12 +94,13 @@ def may_have_run(status: int, *, direct_workflow: bool, retry_after: float | Non
     """Whether the service could have started the run it answered with this status.
 
     Documented refusals come before the run, and a 503 with `Retry-After` says that nothing was begun.
-    Any other 5xx may come in the middle of a run. With which status a failed direct workflow answers is
+    Any other 5xx may come in the middle of a run, and 303 is how one says that something was done and stands
+    elsewhere. With which status a failed direct workflow answers is
     not documented, so that its 422 counts as a maybe.
     """
     if status == 503 and retry_after is not None:
         return False
-    return status >= 500 or status == 408 or (status == 422 and direct_workflow)
+    return status >= 500 or status in (101, 303, 408) or (status == 422 and direct_workflow)
 
 
 def parse_retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:

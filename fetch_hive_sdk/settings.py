@@ -29,6 +29,19 @@ _OWN_HEADERS = ("accept", "authorization", "content-length", "content-type", "ho
 _HEADER_NAME_CHARACTERS = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
 
+class Hidden:
+    """A value in a variable that tracebacks may show."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: Any) -> None:
+        self._value = value
+
+    def revealed(self) -> Any:
+        """The value. A call and no attribute, because some tracebacks look up each name of a line."""
+        return self._value
+
+
 @dataclass(frozen=True)
 class Settings:
     """What a client was told. `repr` shows neither the key nor the values of the headers.
@@ -55,20 +68,28 @@ class Settings:
     def resolve(
         cls,
         *,
-        api_key: str | None,
-        base_url: str | None,
+        api_key: str | Hidden | None,
+        base_url: str | Hidden | None,
         workspace_id: str | UUID | None = None,
         **others: Any,
     ) -> Settings:
         """Fill in from the environment what was not passed, check everything, and freeze it.
 
+        Args:
+            api_key: The argument of the client; hidden, where it must not show in a traceback.
+            base_url: As well: a wrong one may have a password in it.
+            workspace_id: The argument of the client.
+            others: Those of `changed`.
+
         Raises:
             ConfigurationError: A setting is missing or wrong; the message names it and the fix.
         """
-        start = cls(
-            api_key=_api_key(api_key if api_key is not None else os.environ.get("FETCH_HIVE_API_KEY") or None),
-            base_url=_base_url(base_url or os.environ.get("FETCH_HIVE_BASE_URL") or DEFAULT_BASE_URL),
-        )
+        key, address = _hidden(api_key), _hidden(base_url)
+        if key.revealed() is None:
+            key = Hidden(os.environ.get("FETCH_HIVE_API_KEY") or None)
+        if not address.revealed():
+            address = Hidden(os.environ.get("FETCH_HIVE_BASE_URL") or DEFAULT_BASE_URL)
+        start = cls(api_key=_api_key(key), base_url=_base_url(address))
         given = workspace_id if workspace_id is not None else os.environ.get("FETCH_HIVE_WORKSPACE_ID") or None
         return start.changed(workspace_id=given, **others)
 
@@ -132,41 +153,52 @@ def _finite(seconds: float) -> float | None:
     return None if seconds == math.inf else seconds
 
 
-def _api_key(value: object) -> str:
-    if value == "":
+def _hidden(given: object) -> Hidden:
+    return given if isinstance(given, Hidden) else Hidden(given)
+
+
+def _api_key(given: Hidden) -> str:
+    if given.revealed() == "":
         raise ConfigurationError(
             "api_key: it is empty.", hint="Pass the key, or leave api_key= out to use FETCH_HIVE_API_KEY."
         )
-    if value is None:
+    if given.revealed() is None:
         raise ConfigurationError(
             "No API key: neither api_key= nor the environment variable FETCH_HIVE_API_KEY is set.",
             hint="Create a key in the dashboard under API Keys, then export FETCH_HIVE_API_KEY or pass "
             "FetchHive(api_key=...). To work without a key, run against the sandbox: Sandbox().client().",
         )
-    if not isinstance(value, str):
-        raise ConfigurationError(f"api_key: {article(value)} is not allowed.", hint="Pass the key as a str.")
-    key = value.strip()
-    if not key or not key.isascii() or not key.isprintable() or " " in key:
+    if not isinstance(given.revealed(), str):
+        raise ConfigurationError(f"api_key: {article(given.revealed())} is not allowed.", hint="Pass the key as a str.")
+    if not _is_one_word(given.revealed().strip()):
         raise ConfigurationError(
             "api_key: the key is blank, or has a space, a line break or a character outside ASCII in it.",
             hint="Copy it again from the dashboard; a key is one word.",
         )
-    return key
+    return str(given.revealed()).strip()
 
 
-def _base_url(value: object) -> str:
-    hint = f"Pass an absolute http(s) address such as {DEFAULT_BASE_URL}."
+def _is_one_word(key: str) -> bool:
+    return bool(key) and key.isascii() and key.isprintable() and " " not in key
+
+
+def _base_url(given: Hidden) -> str:
+    if problem := _problem_of_address(given.revealed()):
+        hint = f"Pass an absolute http(s) address such as {DEFAULT_BASE_URL}."
+        raise ConfigurationError(f"base_url: {problem}.", hint=hint)
+    return str(absolute_url(given.revealed().strip())).rstrip("/")
+
+
+def _problem_of_address(value: object) -> str:
     if not isinstance(value, str):
-        raise ConfigurationError(f"base_url: {article(value)} is not allowed.", hint=hint)
+        return f"{article(value)} is not allowed"
     try:
         url = absolute_url(value.strip())
     except ValueError as error:
-        raise ConfigurationError(f"base_url: {error}.", hint=hint) from None
+        return str(error)
     if url.scheme not in ("http", "https"):
-        raise ConfigurationError("base_url: this is not an absolute http(s) URL.", hint=hint)
-    if any(mark in value for mark in "@?#"):
-        raise ConfigurationError("base_url: it has a user, a query or a fragment in it.", hint=hint)
-    return str(url).rstrip("/")
+        return "this is not an absolute http(s) URL"
+    return "it has a user, a query or a fragment in it" if any(mark in value for mark in "@?#") else ""
 
 
 def _workspace_id(value: object) -> str:

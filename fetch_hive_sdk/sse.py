@@ -22,7 +22,8 @@ class SSEDecoder:
     """An incremental decoder for one stream.
 
     Args:
-        max_event_size: The most bytes one event may have, its field names and comments included.
+        max_event_size: The most bytes one event may have from its first field on, field names included; and the
+            most that one line of comment may have.
     """
 
     def __init__(self, max_event_size: int) -> None:
@@ -74,7 +75,9 @@ class SSEDecoder:
         self._between_events = not unended and not self._after_cr
         for event in events:
             if len(event) > self._max_event_size:
-                raise self._too_large()
+                event = self._without_comments(event)  # noqa: PLW2901 - the rest is the event
+                if len(event) > self._max_event_size:
+                    raise self._too_large()
             if event[:6] == b"data: " and b"\n" not in event:  # as nearly all are
                 yield event[6:]
             elif (data := _data_of(event)) is not None:
@@ -83,13 +86,26 @@ class SSEDecoder:
             self._hold(unended)
 
     def _hold(self, piece: bytes) -> None:
-        if not self._held and piece[:1] == b":" and piece.find(b"\n") == len(piece) - 1:
+        if not self._held and piece[:1] == b":" and piece.find(b"\n") == len(piece) - 1 <= self._max_event_size:
             return  # a comment without a blank line after it, as is sent to keep a connection alive
         self._held.append(piece)
         self._held_size += len(piece)
         self._after_line = piece[-1:] == b"\n"
         if self._held_size - self._after_line > self._max_event_size:
-            raise self._too_large()
+            self._held = [self._without_comments(b"".join(self._held))]
+            self._held_size = len(self._held[0])
+            if self._held_size - self._after_line > self._max_event_size:
+                raise self._too_large()
+
+    def _without_comments(self, event: bytes) -> bytes:
+        """An event from its first field on: what comes before is not counted, as it may have been put by alone."""
+        start = 0
+        while event[start : start + 1] in (b":", b"\n"):
+            end = event.find(b"\n", start)
+            if not 0 <= end - start <= self._max_event_size:
+                break
+            start = end + 1
+        return event[start:]
 
     def _without_bom(self, chunk: bytes) -> bytes:
         """The beginning of the stream without its mark; empty as long as it may become one."""

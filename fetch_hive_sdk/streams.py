@@ -24,6 +24,7 @@ import pydantic_core
 from typing_extensions import Self
 
 from .answers import as_text
+from .causes import shown
 from .deadlines import DeadlineExceeded, this_thread, waits_end_at
 from .drivers import drive, drive_async, in_own_task
 from .errors import (
@@ -35,6 +36,7 @@ from .errors import (
     StreamInterruptedError,
     also,
     error_code_of,
+    without_secrets,
 )
 from .events import (
     ArtifactEvent,
@@ -49,6 +51,7 @@ from .events import (
 from .exchange import open_stream
 from .http import AsyncPool, SyncPool
 from .operations import Operation
+from .pieces import pieces_at_hand
 from .settings import DEFAULT_IDLE_TIMEOUT, DEFAULT_MAX_EVENT_SIZE, Settings
 from .sse import EventTooLargeError, SSEDecoder
 
@@ -165,6 +168,10 @@ class StreamReader(Generic[ResultT]):
             self._fail(event)
 
     def _fail(self, event: ErrorEvent) -> None:
+        if self.request is not None:  # the service may repeat what it was asked with
+            came = pydantic_core.to_json(event.to_dict(), inf_nan_mode="constants")
+            if (safe := without_secrets(came, self.request)) != came:
+                event = self.events[-1] = cast("ErrorEvent", read_event(safe))
         text = event.error or event.message or "(no text)"
         self._error = StreamFailedError(
             f"The run failed while it was streamed: {text}{'' if text.endswith('.') else '.'}",
@@ -194,7 +201,7 @@ class StreamReader(Generic[ResultT]):
             may_have_run=True,
             request=self.request,
         )
-        self._error.__cause__ = cause
+        self._error.__cause__ = cause if cause is None or self.request is None else shown(cause, self.request)
         self.ended = True
 
 
@@ -216,10 +223,11 @@ class _StreamState(Generic[ResultT]):
         self._settings = settings
         self._reader = StreamReader(operation, settings.idle_timeout, settings.max_event_size)
         self._response: httpx.Response | None = None
+        self._connection: Any = None  # one that serves nothing else meanwhile, and tells what it read last
         self._opened = False  # the call has been made, whatever came of it
         self._refusal: Exception | None = None  # why it could not be opened
         self._left_early = False
-        self._busy = False  # somebody reads
+        self._busy: object = False  # somebody reads
         self._lock = threading.Lock()
 
     @property
@@ -245,7 +253,7 @@ class _StreamState(Generic[ResultT]):
             may_have_run=self._opened,
         )
 
-    def _begin(self) -> None:
+    def _begin(self, read: object = True) -> None:
         """Enter a read. Two at once would send the call twice, or tear the events apart."""
         with self._lock:
             if self._left_early or self._refusal is not None:
@@ -257,7 +265,7 @@ class _StreamState(Generic[ResultT]):
                     request_id=self.request_id,
                     may_have_run=True,
                 )
-            self._busy = True
+            self._busy = read
 
     def _at_hand(self) -> StreamEvent | None:
         """The next event, if it has come together with one that was read, and nobody closed the stream since."""
@@ -277,6 +285,26 @@ class _StreamState(Generic[ResultT]):
 
     def _note_close(self) -> None:
         self._left_early = self._left_early or not self._reader.ended
+
+    def _note_open(self, response: httpx.Response) -> None:
+        self._reader.request = response.request
+        connection: Any = response.extensions.get("network_stream")
+        if response.http_version == "HTTP/1.1" and hasattr(connection, "last_read"):
+            self._connection = connection
+            if _is_plain(response):
+                connection.last_read = b""
+
+    def _note_shut(self) -> None:
+        if self._connection is not None:
+            self._connection.last_read = None
+
+    def _more_behind(self, piece: bytes) -> int:
+        """How many pieces have come together with this one, if it is the first of what was read."""
+        connection = self._connection
+        if connection is None or not connection.last_read:
+            return 0
+        read, connection.last_read = connection.last_read, b""
+        return pieces_at_hand(read, piece)
 
     def _patience(self) -> float:
         """Seconds to wait for the next event; once the answer is complete, only its end is missing."""
@@ -357,16 +385,25 @@ class Stream(_StreamState[ResultT]):
 
         Another thread that is reading at the moment gets `StreamClosedError`.
         """
-        with self._lock:
-            self._note_close()
-            if self._busy:
-                self._wake_reader()
-                return
-        self._shut()
+        being_read = False
+        try:
+            with self._lock:
+                self._note_close()
+                being_read = bool(self._busy)
+                if being_read:
+                    self._wake_reader()
+        finally:  # also where Ctrl-C has come in between
+            if not being_read:
+                self._shut()
 
     def _shut(self) -> None:
-        if self._response is not None:
-            self._response.close()
+        try:
+            self._note_shut()
+            if self._response is not None:
+                self._response.close()
+        finally:
+            if self._response is not None:  # httpx closes but once, even if it was interrupted
+                cast("httpx.SyncByteStream", self._response.stream).close()
 
     def _wake_reader(self) -> None:
         # Closing a socket does not wake who waits on it; shutting it down does. Not so a connection that is
@@ -382,14 +419,18 @@ class Stream(_StreamState[ResultT]):
 
     def _alone(self, step: Callable[[], _StepT]) -> _StepT:
         """Take a step while nobody else does."""
-        self._begin()
+        read = object()
         try:
+            self._begin(read)  # where Ctrl-C may come at its very end
             result = step()
         except BaseException:
-            self._shut()
+            if self._busy is read:
+                try:
+                    self._shut()
+                finally:
+                    self._busy = False
             raise
-        finally:
-            self._busy = False
+        self._busy = False
         if self._left_early:  # by another thread, which may have seen this one still busy
             self._shut()
             self._check_readable()
@@ -407,7 +448,8 @@ class Stream(_StreamState[ResultT]):
         except BaseException as refusal:
             self._note_refusal(refusal)
             raise
-        self._response, self._reader.request = response, response.request
+        self._response = response
+        self._note_open(response)
         self._chunks = (
             iter(cast("httpx.SyncByteStream", response.stream)) if _is_plain(response) else response.iter_bytes()
         )
@@ -416,13 +458,20 @@ class Stream(_StreamState[ResultT]):
         """Wait for events, unless there are some already. False at the stream's end."""
         if not self._opened:
             self._open()
+        elif self._process != os.getpid():  # two that read from one socket would tear the events apart
+            raise StreamError(
+                "The stream was opened by the process that this one was forked from, and belongs to that.",
+                hint="Open a stream in the process that reads it.",
+                request_id=self.request_id,
+                may_have_run=True,
+            )
         reader, outer = self._reader, this_thread.deadline
         if not (reader.events or reader.ended):
             this_thread.deadline = min(outer, time.monotonic() + self._patience())
             try:
                 # Comments keep the connection alive, but they are no events: they do not end the wait.
                 while not (reader.events or reader.ended):
-                    reader.feed(next(self._chunks))
+                    self._take_piece()
             except StopIteration:
                 reader.end(closed=self._left_early)
             except _FAILURES as failure:
@@ -435,6 +484,14 @@ class Stream(_StreamState[ResultT]):
             reader.raise_error()
             self._drain()
         return False
+
+    def _take_piece(self) -> None:
+        pieces = [next(self._chunks)]
+        try:
+            for _ in range(self._more_behind(pieces[0])):
+                pieces.append(next(self._chunks))  # noqa: PERF401 - those before an error are kept
+        finally:
+            self._reader.feed(b"".join(pieces))
 
     def _drain(self) -> None:
         """Read to the end of the body, so that its connection can be used again."""
@@ -464,7 +521,6 @@ class AsyncStream(_StreamState[ResultT]):
         self._pool = pool
         self._chunks: AsyncIterator[bytes]
         self._waiting: anyio.CancelScope | None = None
-        self._connection: Any = None  # that keeps to a deadline, and serves nothing else meanwhile
         self._closing = False
 
     async def __aenter__(self) -> Self:
@@ -513,6 +569,7 @@ class AsyncStream(_StreamState[ResultT]):
     async def _shut(self) -> None:
         if self._response is not None and not self._response.is_closed and not self._closing:
             self._closing = True
+            self._note_shut()
             await in_own_task(self._close_response)
 
     async def _close_response(self) -> None:
@@ -547,12 +604,10 @@ class AsyncStream(_StreamState[ResultT]):
         try:
             with anyio.CancelScope() as self._waiting:
                 response = await drive_async(open_stream(self._operation, self._settings), self._pool)
-                self._response, self._reader.request = response, response.request
+                self._response = response
+                self._note_open(response)
                 stream = cast("httpx.AsyncByteStream", response.stream)
                 self._chunks = aiter(stream) if _is_plain(response) else response.aiter_bytes()
-                connection = response.extensions.get("network_stream")
-                if response.http_version == "HTTP/1.1" and hasattr(connection, "deadline"):
-                    self._connection = connection
         except StopAsyncIteration as error:
             self._refusal = RuntimeError("The transport or a hook raised StopAsyncIteration.")
             raise self._refusal from error
@@ -584,12 +639,12 @@ class AsyncStream(_StreamState[ResultT]):
         return False
 
     async def _read_until_deadline(self, connection: Any) -> None:
-        reader, chunks = self._reader, self._chunks
+        reader = self._reader
         connection.deadline = time.monotonic() + self._patience()
         try:
             # Comments keep the connection alive, but they are no events: they do not end the wait.
             while not (reader.events or reader.ended):
-                reader.feed(await chunks.__anext__())
+                await self._take_piece()
         finally:
             connection.deadline = math.inf
 
@@ -597,9 +652,17 @@ class AsyncStream(_StreamState[ResultT]):
         patience = self._patience()
         with anyio.move_on_after(None if patience == math.inf else patience) as self._waiting:
             while not (self._reader.events or self._reader.ended):
-                self._reader.feed(await self._chunks.__anext__())
+                await self._take_piece()
         if self._waiting.cancelled_caught:
             raise DeadlineExceeded
+
+    async def _take_piece(self) -> None:
+        pieces = [await self._chunks.__anext__()]
+        try:
+            for _ in range(self._more_behind(pieces[0])):
+                pieces.append(await self._chunks.__anext__())  # noqa: PERF401 - as in `Stream`
+        finally:
+            self._reader.feed(b"".join(pieces))
 
     async def _drain(self) -> None:
         """Read to the end of the body, so that its connection can be used again."""

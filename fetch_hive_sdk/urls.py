@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import ipaddress
-from urllib.parse import quote
+import re
+from urllib.parse import quote, unquote
 from uuid import UUID
 
 import httpx
 
 from .jsonable import article, refused
 
-__all__ = ["absolute_url", "is_private", "segment"]
+__all__ = ["absolute_url", "has_dot_segments", "is_private", "segment"]
+
+# Those of DNS, and the underscore that names on private networks have.
+_HOST_CHARACTERS = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789-._")
 
 
 def absolute_url(text: str) -> httpx.URL:
@@ -30,8 +34,12 @@ def absolute_url(text: str) -> httpx.URL:
         raise ValueError("its port is not between 1 and 65535")
     if " " in text or "%20" in host:
         raise ValueError("it has a space in it")
-    if ":" not in host and not all(0 < len(label) < 64 for label in host.removesuffix(".").split(".")):
+    if ":" in host:  # IPv6, which httpx has checked
+        return url
+    if not all(0 < len(label) < 64 for label in host.removesuffix(".").split(".")):
         raise ValueError("its host is not a host name")
+    if not _HOST_CHARACTERS.issuperset(url.raw_host):
+        raise ValueError("its host has a character in it that host names have not")
     return url
 
 
@@ -48,7 +56,7 @@ def segment(name: str, value: object) -> str:
     if not isinstance(value, (str, UUID)):
         hint = "Pass its id." if hasattr(value, "id") else "Pass the id as a str."
         raise refused(name, f"{article(value)} is not allowed", hint)
-    text = str(value)
+    text = str.__str__(value) if isinstance(value, str) else str(value)
     if not text.strip():
         raise refused(name, "it is empty", "Pass the id.")
     if text in (".", ".."):
@@ -57,6 +65,11 @@ def segment(name: str, value: object) -> str:
         return quote(text, safe="")
     except UnicodeEncodeError:
         raise refused(name, "it has half a surrogate pair in it", "Pass the id as the service gave it.") from None
+
+
+def has_dot_segments(path: str) -> bool:
+    """Whether a path means another one: "." or ".." is among its segments, however they are written."""
+    return not {".", ".."}.isdisjoint(re.split(r"[/\\]", unquote(path)))
 
 
 def is_private(host: str) -> bool:

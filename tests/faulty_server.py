@@ -1,12 +1,14 @@
 """An HTTP server on a real socket that misbehaves as it is told, and counts what arrived.
 
 Each request that is read off a connection takes the next step of the script; the last step is repeated.
-A step is a function that gets the `Exchange` and writes whatever bytes it likes.
+A step is a function that gets the `Exchange` and writes whatever bytes it likes. What happens before a request has
+been read, such as a connection that is dropped or a TLS handshake that never ends, is the server's `welcome`.
 """
 
 from __future__ import annotations
 
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Callable
@@ -22,6 +24,7 @@ __all__ = [
     "chunked",
     "close",
     "drip",
+    "drop",
     "json_reply",
     "reply",
     "reset",
@@ -31,6 +34,7 @@ __all__ = [
 ]
 
 Step = Callable[["Exchange"], None]
+Welcome = Callable[[socket.socket, threading.Event], None]
 
 
 @dataclass
@@ -49,8 +53,7 @@ class Exchange:
 
     def reset(self) -> None:
         """Close with RST, as a crashed peer does."""
-        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.connection.close()
+        drop(self.connection)
 
     def wait_for_hang_up(self) -> None:
         """Keep the connection open until the client closes it or the test ends."""
@@ -64,22 +67,55 @@ class Exchange:
 
 
 class FaultyServer:
-    """The server; use it in a `with` block. `base_url` is where it listens."""
+    """The server; use it in a `with` block. `base_url` is where it listens.
 
-    def __init__(self) -> None:
+    Args:
+        tls: The context with which it speaks TLS; None for plain connections.
+        welcome: What is done to each connection first, with the event that says that the server stops. If it closes
+            the connection, that is all.
+
+    Attributes:
+        script: What the requests are answered with, by their order.
+        requests: What arrived complete.
+        connections: How many were made.
+        answered: How many requests have been dealt with.
+        open: How many connections are open.
+    """
+
+    def __init__(self, tls: ssl.SSLContext | None = None, welcome: Welcome | None = None) -> None:
         self.script: list[Step] = []
         self.requests: list[Exchange] = []
         self.connections = 0
+        self.answered = 0
+        self.welcome = welcome
+        self._tls = tls
+        self._changed = threading.Condition()
+        self._before = 0  # requests before the script began
         self._stopping = threading.Event()
         self._open: set[socket.socket] = set()
         self._threads: list[threading.Thread] = []
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
-        self.base_url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/v1"
+        port = self._listener.getsockname()[1]
+        self.base_url = f"https://localhost:{port}/v1" if tls else f"http://127.0.0.1:{port}/v1"
 
     def then(self, *steps: Step) -> FaultyServer:
         """Add steps to the script."""
         self.script.extend(steps)
         return self
+
+    def now(self, *steps: Step) -> None:
+        """Begin another script."""
+        self._before = len(self.requests)
+        self.script = list(steps)
+
+    @property
+    def open(self) -> int:
+        return len(self._open)
+
+    def wait_for(self, condition: Callable[[FaultyServer], bool], seconds: float = 20) -> bool:
+        """Wait until something has come true of the server, and say whether it has."""
+        with self._changed:
+            return self._changed.wait_for(lambda: condition(self), seconds)
 
     def __enter__(self) -> Self:
         self._start(self._accept)
@@ -109,9 +145,33 @@ class FaultyServer:
                 connection, _ = self._listener.accept()
             except OSError:
                 return
+            # What a step sends shall be there when it is done.
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.connections += 1
             self._open.add(connection)
-            self._start(self._serve, connection)
+            self._start(self._receive, connection)
+
+    def _receive(self, connection: socket.socket) -> None:
+        try:
+            if self.welcome is not None:
+                self.welcome(connection, self._stopping)
+            if connection.fileno() == -1:
+                return
+            if self._tls is None:
+                self._serve(connection)
+                return
+            with suppress(OSError), self._tls.wrap_socket(connection, server_side=True) as secure:
+                self._open.add(secure)  # to be woken at the end
+                self._open.discard(connection)
+                self._serve(secure)
+        finally:
+            connection.close()
+            self._open.discard(connection)
+            self._note()
+
+    def _note(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
 
     def _serve(self, connection: socket.socket) -> None:
         received = b""
@@ -128,9 +188,12 @@ class FaultyServer:
                     received += data
                 head, body, received = request
                 exchange = Exchange(head, body, connection, self._stopping)
-                step = self.script[min(len(self.requests), len(self.script) - 1)]
+                step = self.script[min(len(self.requests) - self._before, len(self.script) - 1)]
                 self.requests.append(exchange)
-                step(exchange)
+                with suppress(OSError):  # a client that has gone is no error here
+                    step(exchange)
+                self.answered += 1
+                self._note()
                 if connection.fileno() == -1:
                     break
         self._open.discard(connection)
@@ -146,6 +209,12 @@ def _take_request(received: bytes) -> tuple[bytes, bytes, bytes] | None:
         if name.lower() == b"content-length":
             length = int(value)
     return (head, rest[:length], rest[length:]) if len(rest) >= length else None
+
+
+def drop(connection: socket.socket) -> None:
+    """Close a connection with RST."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
 
 
 def reply(status: int, body: bytes = b"", kind: str = "application/json", **headers: str) -> Step:

@@ -40,6 +40,7 @@ from fetch_hive_sdk import (
     unwrap_callback,
     verify_callback,
 )
+from trust.callbacks import rotation_cases
 
 SECRET = "whsec_test"
 BODY = b'{"event_type":"workflow.completed","request_id":"req_1","data":{"output":"Brief"}}'
@@ -406,6 +407,128 @@ def test_signed_and_unreadable(body: bytes) -> None:
     assert "unreadable_body" == caught.value.reason
 
 
+def nested(depth: int, start: bytes, end: bytes) -> bytes:
+    return b'{"event_type":"agent.completed","request_id":"r","data":{"response":%s1%s}}' % (start * depth, end * depth)
+
+
+@pytest.mark.parametrize(("start", "end"), [(b"[", b"]"), (b'{"a":', b"}")], ids=["array", "object"])
+def test_depth_of_json(start: bytes, end: bytes) -> None:
+    """However deep a signed body is nested, it is an event that can be used, or refused as unreadable."""
+    told: set[str] = set()
+    for depth in [*range(1, 40), *range(40, 1_200, 20), 5_000, 50_000]:
+        body = nested(depth, start, end)
+        try:
+            event = unwrap(body)
+        except CallbackVerificationError as error:
+            told.add(error.reason)
+        else:
+            told.add("event")
+            assert "1" == event.response.strip('[]{}"a:')
+            assert event.to_dict()
+            assert event.delivery_key
+            assert event == pickle.loads(pickle.dumps(event))
+
+    assert {"event", "unreadable_body"} == told
+
+
+@pytest.mark.parametrize(
+    ("number", "shown"),
+    [
+        ("9" * 4300, "9" * 4300),
+        ("-0", "0"),
+        ("1e5", "100000.0"),
+        ("1e999", "Infinity"),
+        ("-1e999", "-Infinity"),
+        ("1e-999", "0.0"),
+        ("0." + "1" * 5000, "0.1111111111111111"),
+    ],
+    ids=lambda text: text[:6],
+)
+def test_huge_numbers(number: str, shown: str) -> None:
+    """A huge number in a signed body is read as JSON parsers do, and as a text it is JSON again."""
+    event = unwrap(
+        b'{"event_type":"agent.completed","request_id":%s,"data":{"response":%s}}' % (2 * (number.encode(),))
+    )
+
+    assert (shown, shown) == (event.request_id, event.response)
+    assert 64 == len(event.delivery_key)
+
+
+def test_repeated_keys() -> None:
+    """Of a key that stands twice in a signed body the last value counts, by attribute, by key and for the class."""
+    event = unwrap(
+        b'{"event_type":"agent.failed","event_type":"agent.completed","request_id":"a","request_id":"b",'
+        b'"data":{"response":"x"},"data":{"response":"y","response":"z"}}'
+    )
+
+    assert AgentCompletedEvent is type(event)
+    assert ("b", "z", "b") == (event.request_id, event.response, event["request_id"])
+
+
+# --- size ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", [bytes, bytearray, memoryview, bytes.decode], ids=lambda form: form.__name__)
+def test_size_limit(form: Callable[[bytes], Any]) -> None:
+    """A body may have as many bytes as `max_body_size`, and with one more it is refused, though it is signed."""
+    verifier = CallbackVerifier(SECRET, max_body_size=len(BODY))
+    longer = BODY + b" "
+
+    assert "Brief" == verifier.unwrap(form(BODY), signed())["data"]["output"]
+    headers = signed(verifier.sign(longer))
+    assert "too_large" == reason(form(longer), headers, verifier)
+    with pytest.raises(CallbackVerificationError, match=f"has {len(longer)} bytes; up to {len(BODY)} are accepted"):
+        verifier.verify(form(longer), headers)
+
+
+def test_size_is_counted_in_bytes() -> None:
+    """A text counts with the bytes that it has in UTF-8."""
+    verifier = CallbackVerifier(SECRET, max_body_size=4)
+
+    verifier.verify("\u00fc\u00fc", signed(verifier.sign("\u00fc\u00fc")))
+    assert "too_large" == reason("\u00fc\u00fc1", {}, verifier)
+
+
+def test_default_size_limit() -> None:
+    """Without a setting a body may have 16 MiB; None takes any."""
+    body = BODY[:-1] + b" " * (16 * 2**20 - len(BODY)) + b"}"
+
+    assert "req_1" == unwrap(body).request_id
+    headers = signed(VERIFIER.sign(body + b" "))
+    assert "too_large" == reason(body + b" ", headers)
+    assert "req_1" == CallbackVerifier(SECRET, max_body_size=None).unwrap(body + b" ", headers).request_id
+
+
+def test_what_is_too_large_is_not_hashed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A body that is too long is refused before its signature is computed, and whatever its headers are."""
+    verifier = CallbackVerifier(SECRET, max_body_size=10)
+
+    def never(*_: object) -> Any:
+        raise AssertionError("it was hashed")
+
+    monkeypatch.setattr(CallbackVerifier, "_digests", never)
+    for headers in (signed(), signed("nonsense"), {}, None):
+        assert "too_large" == reason(BODY, headers, verifier)
+
+
+@pytest.mark.parametrize("size", [0, -1, 1.5, "16", True, b"", float("inf")])
+def test_refused_size_limits(size: Any) -> None:
+    """A limit that is no positive whole number is refused when the verifier is made."""
+    with pytest.raises(ConfigurationError, match=r"max_body_size: .* is no positive number of bytes"):
+        CallbackVerifier(SECRET, max_body_size=size)
+
+
+@pytest.mark.parametrize("size", [10, None])
+def test_size_limit_survives_pickle(size: int | None) -> None:
+    """A verifier that travelled to another process has its limit still."""
+    verifier = pickle.loads(pickle.dumps(CallbackVerifier(SECRET, max_body_size=size)))
+
+    if size is None:
+        verifier.verify(b" " * (16 * 2**20 + 1), signed(VERIFIER.sign(b" " * (16 * 2**20 + 1))))
+    else:
+        assert "too_large" == reason(BODY, signed(), verifier)
+
+
 def test_unauthenticated_data_is_never_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The body is parsed only after its signature was found right."""
     parsed: list[bytes] = []
@@ -456,6 +579,29 @@ def test_secrets(secret: Callable[[], Any]) -> None:
     assert "Brief" == unwrap_callback(BODY, signed(), secret())["data"]["output"]
 
 
+def test_order_of_secrets() -> None:
+    """While a secret is renewed, old and new ones are accepted in any order, and one that was given up is not."""
+    cases = list(rotation_cases())
+
+    assert 12 == len(cases)
+    assert [] == [case for case, expected, accepted in cases if expected is not accepted]
+
+
+def test_every_secret_is_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of several secrets is compared with, whichever fits, so that time tells nothing."""
+    compared: list[bytes] = []
+
+    def compare(one: bytes, other: bytes) -> bool:
+        compared.append(other)
+        return one == other
+
+    monkeypatch.setattr("fetch_hive_sdk.callbacks.hmac.compare_digest", compare)
+    for secrets in ([SECRET, "b", "c"], ["b", SECRET, "c"], ["b", "c", SECRET]):
+        compared.clear()
+        CallbackVerifier(secrets).verify(BODY, signed())
+        assert 3 == len(compared)
+
+
 def test_none_of_several() -> None:
     """If none of several secrets fits, the callback is refused."""
     assert "wrong_signature" == reason(BODY, signed(), CallbackVerifier(["a", "b", "c"]))
@@ -472,6 +618,7 @@ def test_sign_uses_the_first_secret() -> None:
         ("", "it is empty"),
         (b"", "it is empty"),
         (b" \n", "it is empty"),
+        (b"\t\r\n ", "it is empty"),
         (pydantic.SecretStr(""), "it is empty"),
         (pydantic.SecretBytes(b""), "it is empty"),
         (" ", "spaces or line breaks"),

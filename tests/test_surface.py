@@ -212,13 +212,35 @@ def test_verifier_loads_no_client() -> None:
     assert set() == loaded & {"fetch_hive_sdk.client", "fetch_hive_sdk.streams", "fetch_hive_sdk.http"}
 
 
+def test_deliveries_load_no_client() -> None:
+    """A web handler that tells duplicates loads no client, and neither a database nor anyio before it needs them."""
+    loaded = loaded_by("from fetch_hive_sdk import Deliveries, MemoryDeliveryStore\nDeliveries(MemoryDeliveryStore())")
+    loaded -= loaded_by("import httpx")
+
+    assert set() == loaded & {"fetch_hive_sdk.client", "fetch_hive_sdk.callbacks", "anyio", "sqlite3"}
+
+
 # --- the direction of imports -------------------------------------------------------------------------
 
 LAYERS = [
-    {"version", "logs", "deadlines", "error_codes", "errors", "jsonable", "answers", "results", "events", "sse"}
+    {
+        "version",
+        "logs",
+        "loading",
+        "deadlines",
+        "error_codes",
+        "errors",
+        "jsonable",
+        "answers",
+        "causes",
+        "results",
+        "events",
+        "sse",
+        "pieces",
+    }
     | {"retries", "settings", "urls", "arguments", "uploads", "http_clients", "joined_writes", "connections"}
     | {"async_connections", "aiohttp_connections", "httpx2_clients"},
-    {"operations", "callbacks"},
+    {"operations", "callbacks", "deliveries", "delivery_stores"},
     {"exchange"},
     {"http", "drivers", "streams"},
     {"resources"},

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Union
 
-__all__ = ["OURS", "Options", "Report", "Row", "main"]
+__all__ = ["OURS", "Options", "Report", "Row", "main", "shown", "versions"]
 
 OURS = "fetch-hive-sdk"
 
@@ -69,7 +69,7 @@ class Report:
         for row in self.rows:
             verdict = {True: "kept: ", False: "BROKEN: ", None: ""}[row.kept]
             lines.append(f"  {row.what}" + (f"  [{verdict}{row.promise}]" if row.promise else ""))
-            lines += [f"    {subject:<26} {_shown(value)}" for subject, value in row.figures.items()]
+            lines += [f"    {subject:<26} {shown(value)}" for subject, value in row.figures.items()]
         lines += [f"  Note: {note}" for note in self.notes]
         lines += [f"  BROKEN: {failure}" for failure in self.failures]
         return "\n".join(lines)
@@ -124,5 +124,6 @@ def versions(names: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def _shown(value: Value) -> str:
+def shown(value: Value) -> str:
+    """A figure as it is read."""
     return f"{value:,}" if isinstance(value, int) else f"{value:,.3g}" if isinstance(value, float) else value

@@ -20,7 +20,7 @@ from ..arguments import (
 from ..errors import WEBHOOK_SECRET_HEADER
 from ..jsonable import article, refused
 from ..operations import Inputs, Metadata, Operation
-from ..results import Result, WorkflowRun
+from ..results import CallbackRun, WorkflowRun
 from ..settings import Settings
 from ..urls import segment
 from .base import AsyncResource, SyncResource
@@ -30,12 +30,13 @@ __all__ = ["AgentRun"]
 SecretVia = Literal["header", "query"]
 
 
-class AgentRun(Result, frozen=True):
+class AgentRun(CallbackRun, frozen=True):
     """A run of an agent that a webhook trigger has started. Its end is told by a signed callback.
 
     Attributes:
         request_id: The run's id, `req_…`.
         run_status: `running`.
+        webhook_secret: What signs the callback, if the answer tells it, which is not documented: None or a `SecretStr`.
     """
 
     request_id: str = ""
@@ -93,19 +94,32 @@ def agent(
 
 def _credential(webhook_secret: object, via: object) -> dict[str, Any]:
     """How an operation carries the secret, instead of the key."""
-    secret = webhook_secret.get_secret_value() if isinstance(webhook_secret, SecretStr) else webhook_secret
-    # Nothing of the secret is quoted.
-    if not isinstance(secret, str):
-        raise refused("webhook_secret", f"{article(secret)} is not allowed", "Pass the signing secret as a str.")
-    if not secret or not secret.isascii() or not secret.isprintable() or secret != secret.strip():
+    # Nothing of the secret is quoted, nor in a variable where an error is raised.
+    if not isinstance(_plain(webhook_secret), str):
+        problem = f"{article(_plain(webhook_secret))} is not allowed"
+        raise refused("webhook_secret", problem, "Pass the signing secret as a str.")
+    if not _can_be_sent(_plain(webhook_secret)):
         raise refused(
             "webhook_secret",
             "it is empty, or has a space at an end, a line break or a character outside ASCII in it",
             "Copy the signing secret again from the deployment's page in the dashboard.",
         )
     if choice("via", via, "header", "query") == "query":
-        return {"query": urlencode({"secret": secret}), "with_key": False}
-    return {"headers": {WEBHOOK_SECRET_HEADER: secret}, "with_key": False}
+        return {"query": urlencode({"secret": _plain(webhook_secret)}), "with_key": False}
+    return {"headers": {WEBHOOK_SECRET_HEADER: _plain(webhook_secret)}, "with_key": False}
+
+
+def _hidden(secret: str | SecretStr) -> SecretStr:
+    """The secret as a variable that tracebacks may show."""
+    return secret if isinstance(secret, SecretStr) else SecretStr(secret)
+
+
+def _plain(secret: Any) -> Any:
+    return secret.get_secret_value() if isinstance(secret, SecretStr) else secret
+
+
+def _can_be_sent(secret: str) -> bool:
+    return bool(secret) and secret.isascii() and secret.isprintable() and secret == secret.strip()
 
 
 class Triggers(SyncResource):
@@ -147,6 +161,7 @@ class Triggers(SyncResource):
             APIConnectionError: No complete answer came; `may_have_run` says whether it may have run.
             UnexpectedResponseError: The answer is not what the API promises.
         """
+        webhook_secret = _hidden(webhook_secret)
         return self._run(
             workflow(
                 self._settings,
@@ -194,6 +209,7 @@ class Triggers(SyncResource):
             APIConnectionError: No complete answer came; `may_have_run` says whether it may have run.
             UnexpectedResponseError: The answer is not what the API promises.
         """
+        webhook_secret = _hidden(webhook_secret)
         return self._run(
             agent(self._settings, agent_id, message, webhook_secret, callback_url, thread_id, user, metadata, via)
         )
@@ -218,6 +234,7 @@ class AsyncTriggers(AsyncResource):
 
         As `Triggers.workflow`.
         """
+        webhook_secret = _hidden(webhook_secret)
         return await self._run(
             workflow(
                 self._settings,
@@ -248,6 +265,7 @@ class AsyncTriggers(AsyncResource):
 
         As `Triggers.agent`.
         """
+        webhook_secret = _hidden(webhook_secret)
         return await self._run(
             agent(self._settings, agent_id, message, webhook_secret, callback_url, thread_id, user, metadata, via)
         )

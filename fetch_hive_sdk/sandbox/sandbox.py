@@ -175,8 +175,12 @@ class Sandbox:
 
         Raises:
             ConfigurationError: The file cannot be read, or something in it is not known; the message names it.
+            ImportError: On Python 3.10 only: the extra that brings a reader of TOML is not installed.
         """
-        from .config import load
+        try:
+            from .config import load
+        except ImportError as missing:
+            raise ImportError("A sandbox from a file needs: pip install 'fetch-hive-sdk[sandbox]'") from missing
 
         config = load(path)
         sandbox = cls(**{**config.options, **options})

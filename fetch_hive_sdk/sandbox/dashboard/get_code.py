@@ -15,6 +15,7 @@ from ... import operations
 from ...errors import FetchHiveError
 from ...resources import triggers
 from ...settings import Settings
+from ..ids import WORKSPACE_ID
 from ..runs import HttpRequest, Kind
 
 __all__ = ["curl_code", "python_code", "sdk_code"]
@@ -181,7 +182,8 @@ def _sends(
     return _canonical(json.loads(cast("bytes", sent))) == _canonical(request)
 
 
-_SETTINGS = Settings.resolve(api_key="none", base_url="http://sandbox.test/v1")
+# All that the environment could add is said here: a mistake in it is no reason to have no run log.
+_SETTINGS = Settings.resolve(api_key="none", base_url="http://sandbox.test/v1", workspace_id=WORKSPACE_ID)
 
 
 def _canonical(body: Mapping[str, Any]) -> str:

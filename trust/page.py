@@ -1,0 +1,182 @@
+"""Makes docs/reliability.md of what the scripts found."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from .figures import OURS, shown
+
+__all__ = ["SECTIONS", "surroundings", "write"]
+
+PACKAGES = ("fetch-hive-sdk", "httpx", "httpcore", "h11", "anyio", "pydantic", "trio")
+PEERS = ("openai", "anthropic", "stripe", "standardwebhooks")
+
+
+@dataclass(frozen=True)
+class Section:
+    """A script's part of the page.
+
+    Attributes:
+        title: Its heading.
+        text: What is done, and what a reader has to know to read the figures.
+        peers: Whether it is run where the peers are, if they are installed.
+    """
+
+    title: str
+    text: str
+    peers: bool = False
+
+
+SECTIONS: dict[str, Section] = {
+    "matrix": Section(
+        "A server that misbehaves",
+        "A server on raw sockets, plain and with TLS, refuses, resets, hangs, drips, lies about lengths, sends "
+        "garbage, cuts its answer at each byte, redirects, answers every status with every kind of body and every "
+        "form of `Retry-After`, and shows certificates that are not its own. Each fault is played to each kind of "
+        "call (prompt, stream, workflow, agent, look-up, upload) on both clients. A case is survived if its error "
+        "has the right class and fields, no run was started twice, it ended within the documented time, the next "
+        "call on the same client succeeds, and nothing is left: no connection, task, thread or warning, and no "
+        "key in the error.",
+    ),
+    "peers": Section(
+        "The same faults, and others' calls",
+        "Each SDK makes the call that costs money in its own API, with its own defaults for retries. Where a request "
+        "arrives whole and nothing is refused, a second one may start, and bill, the same work again.",
+        peers=True,
+    ),
+    "interruptions": Section(
+        "Interruptions",
+        "Each call is broken off at its first step, at its second, and so on: at each await by cancellation, on "
+        "asyncio and trio; at each line, and in this SDK's code at each bytecode, by a keyboard interrupt. Then "
+        "the same client, whose pool has a single connection, has to make a good call.",
+    ),
+    "fuzz": Section(
+        "Fuzzing",
+        "Random and mutated inputs from a seed, against one property each. `make fuzz` runs for as long as you like, "
+        "guided by coverage where that can be had.",
+    ),
+    "callbacks": Section(
+        "Callbacks",
+        "|t| is of the test that dudect makes: whether time tells where a signature is wrong. Above 4.5 it does. A "
+        "loop that leaves off at the first wrong digit shows that the measurement sees a leak.",
+        peers=True,
+    ),
+    "secrets": Section(
+        "Secrets",
+        "A canary stands for the API key and one for the webhook secret. Every call is made to fail in every way, "
+        "at every log level; all that comes out is searched, in every usual encoding: also tracebacks that show "
+        "local variables. [Where secrets are](configuration.md#secrets) says where they may be found.",
+    ),
+    "secrets_peers": Section(
+        "Where others' keys show",
+        "The first call of each SDK fails in the same ways, and the same places are searched for its key.",
+        peers=True,
+    ),
+    "load": Section(
+        "Load and forks",
+        "The server answers each call with the call's own name, so that an answer that reaches another is seen.",
+    ),
+    "soak": Section(
+        "Soak",
+        "One client, 100,000 calls on threads and 100,000 on an event loop; a twentieth of them go wrong, in every "
+        "way.",
+    ),
+    "supply_chain": Section(
+        "Supply chain",
+        "What is built, what is in it, and what it needs. See also the [threat model](threat-model.md).",
+    ),
+}
+
+
+def surroundings(peers_python: Path | None) -> dict[str, Any]:
+    """Date, machine and versions."""
+    versions = {name: metadata.version(name) for name in PACKAGES}
+    if peers_python is not None and peers_python.exists():
+        code = (
+            "import json, sys; from importlib import metadata\n"
+            "print(json.dumps({d.metadata['Name'].lower(): d.version for d in metadata.distributions()}))"
+        )
+        told = subprocess.run([str(peers_python), "-c", code], capture_output=True, text=True, check=True)
+        installed = json.loads(told.stdout)
+        versions |= {name: installed[name] for name in PEERS if name in installed}
+    return {
+        "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "system": platform.system(),
+        "cores": os.cpu_count(),
+        "versions": versions,
+    }
+
+
+def write(reports: Mapping[str, Any], around: Mapping[str, Any], folder: Path) -> None:
+    """Write the page."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "reliability.md").write_text("\n".join(_page(reports, around)) + "\n", encoding="utf-8")
+
+
+def _page(reports: Mapping[str, Any], around: Mapping[str, Any]) -> Iterator[str]:
+    versions = ", ".join(f"{name} {version}" for name, version in around["versions"].items())
+    yield "# Reliability"
+    yield ""
+    yield (
+        f"Nothing run twice, nothing lost, nobody in. Measured by `make trust` on {around['date']}: "
+        f"{around['cores']} cores, {around['system']}, {around['python']}. Versions: {versions}. "
+        "The peers are measured by the same code in the same run where the question applies to them."
+    )
+    yield ""
+    yield "## Promises"
+    yield ""
+    yield from _promises(reports)
+    for name, section in SECTIONS.items():
+        if name not in reports:
+            continue
+        report = reports[name]
+        yield ""
+        yield f"## {section.title}"
+        yield ""
+        yield section.text
+        yield ""
+        yield from _table(report["rows"])
+        if report.get("quick"):
+            yield "\nThis was a quick run, of a small part."
+        for note in (*report["notes"], *(f"**Broken:** {failure}" for failure in report["failures"])):
+            yield f"\n{note}"
+
+
+def _promises(reports: Mapping[str, Any]) -> Iterator[str]:
+    rows = [row for report in reports.values() for row in report["rows"] if row["promise"]]
+    broken = sum(row["kept"] is False for row in rows)
+    yield f"{len(rows) - broken} of {len(rows)} are kept" + (f", {broken} are **broken**." if broken else ".")
+    yield ""
+    yield "| | Promise | This SDK | | Others |"
+    yield "| --- | ---: | ---: | --- | --- |"
+    for row in rows:
+        verdict = {True: "kept", False: "**broken**", None: ""}[row["kept"]]
+        ours = [shown(value) for name, value in row["figures"].items() if _is_ours(name)]
+        others = [f"{name}: {shown(value)}" for name, value in row["figures"].items() if not _is_ours(name)]
+        yield f"| {row['what']} | {row['promise']} | {', '.join(ours)} | {verdict} | {'; '.join(others)} |"
+
+
+def _table(rows: list[dict[str, Any]]) -> Iterator[str]:
+    """The rows with a column for each who is in them, this SDK first."""
+    subjects = sorted({name for row in rows for name in row["figures"]}, key=lambda name: (not _is_ours(name), name))
+    if not subjects:
+        return
+    yield f"| | {' | '.join(subjects)} |"
+    yield f"| --- |{' ---: |' * len(subjects)}"
+    for row in rows:
+        cells = (shown(row["figures"][subject]) if subject in row["figures"] else "" for subject in subjects)
+        yield f"| {row['what']} | {' | '.join(cells)} |"
+
+
+def _is_ours(subject: str) -> bool:
+    return subject.startswith(OURS) and "0.4.1" not in subject
