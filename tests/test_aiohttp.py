@@ -143,10 +143,9 @@ async def test_nothing_of_its_own(client: AsyncFetchHive, faulty: FaultyServer) 
 async def test_a_stream(client: AsyncFetchHive, faulty: FaultyServer) -> None:
     """A stream's events come one by one; read to its end its connection is kept, left early it is closed."""
     pieces = ('{"type":"response","response":"Hi"}', '{"type":"response","response":"!"}', '{"type":"usage"}', "[DONE]")
-    faulty.then(stream(*pieces))
+    faulty.then(stream(*pieces), json_reply(ANSWER))
     assert "Hi!" == "".join([text async for text in client.invoke_prompt_stream(deployment="d").text])
-    async with client.invoke_prompt_stream(deployment="d") as events:
-        assert "response" == (await anext(events)).type
+    await invoke(client)
     assert 1 == faulty.connections
     faulty.script[:] = [stream(*pieces[:1], end=say_nothing)]
     async with client.invoke_prompt_stream(deployment="d") as events:

@@ -31,6 +31,8 @@ from trust.interruptions import (
 ANYIO = tuple(int(part) for part in importlib.metadata.version("anyio").split(".")[:2])
 # Before 4.16, and on 3.10 in a second cancellation, a socket that is connecting is lost there.
 LOST_BY_ANYIO = ANYIO < (4, 16) or sys.version_info < (3, 11)
+# At each await; in the other ways at some, all of which `make trust-quick` plays.
+THOROUGH = ["Task.cancel", "CancelScope of trio"]
 signals = pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="about signals to a thread")
 
 
@@ -47,11 +49,11 @@ def judge(tally: Tally) -> None:
 @pytest.mark.parametrize("call", [name for name, call in CALLS.items() if not call.secure])
 def test_broken_off_at_every_await(call: str, way: str) -> None:
     """Whichever await of an async call is the last, the client goes on with its one connection, and nothing is left."""
-    judge(break_off_in_tasks(CALLS[call], way))
+    judge(break_off_in_tasks(CALLS[call], way, every=1 if way in THOROUGH else 4))
 
 
 @pytest.mark.skipif(LOST_BY_ANYIO, reason="this anyio loses a socket that is cancelled while it connects")
-@pytest.mark.parametrize("way", ["Task.cancel", "CancelScope of trio"])
+@pytest.mark.parametrize("way", THOROUGH)
 def test_broken_off_while_tls_is_spoken_of(way: str) -> None:
     """The same at each await of a TLS handshake and of what follows it."""
     judge(break_off_in_tasks(CALLS["a call that connects with TLS"], way))
@@ -65,14 +67,14 @@ def test_other_connections_withstand_it_too(call: str, way: str, pool: str) -> N
     """The same with a caller's httpx client and with aiohttp."""
     if importlib.util.find_spec(pool) is None:
         pytest.skip("aiohttp is an extra")
-    judge(break_off_in_tasks(CALLS[call], way, pool))
+    judge(break_off_in_tasks(CALLS[call], way, pool, every=3))
 
 
 @signals
 @pytest.mark.parametrize("call", CALLS)
 def test_ctrl_c_at_any_line(call: str) -> None:
     """Wherever Ctrl-C interrupts a sync call, its place in the pool is free again, and the next call works."""
-    judge(break_off_in_thread(CALLS[call], "Ctrl-C at every line", every=151 if CALLS[call].secure else 61))
+    judge(break_off_in_thread(CALLS[call], "Ctrl-C at every line", every=307 if CALLS[call].secure else 127))
 
 
 @signals
@@ -85,7 +87,7 @@ def test_ctrl_c_while_nothing_comes(where: str) -> None:
 @pytest.mark.parametrize("act", THREAD_ACTS)
 def test_closed_by_another_thread(act: str) -> None:
     """Another thread may close a stream or its client at any moment: the reader ends, and nothing is left."""
-    judge(meddle_from_thread(act, every=31))
+    judge(meddle_from_thread(act, every=61))
 
 
 # --- single points, made to come --------------------------------------------------------------------------

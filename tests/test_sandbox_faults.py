@@ -590,7 +590,7 @@ def client_of(
 
     def client(reply: Reply, fault: str) -> Any:
         # Short only where it is waited for: a busy machine takes its time for a connection.
-        timeout = 0.2 if "delay=inf" in fault else 10
+        timeout = 0.2 if "delay=inf" in fault else 1 if "silence=inf" in fault else 10
         options = {"max_retries": 0, "timeout": timeout, "idle_timeout": 0.5 if "silence=inf" in fault else timeout}
         if request.param == "server":
             server.answer_with(reply)
