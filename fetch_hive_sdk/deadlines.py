@@ -17,7 +17,7 @@ from typing import Any
 
 import httpx
 
-__all__ = ["AsyncTrace", "DeadlineExceeded", "Trace", "bound_waits", "this_thread", "waits_end_at"]
+__all__ = ["AsyncTrace", "DeadlineExceeded", "Trace", "bound_waits", "this_thread"]
 
 # Between two pieces of a long body the time that is left is looked at again.
 _WRITE_SIZE = 64 * 1024
@@ -78,23 +78,11 @@ class _Thread(threading.local):
 
 
 this_thread = _Thread()
-"""Its `deadline`, a `time.monotonic()` point: no wait of this thread goes beyond it. Set by who puts it back."""
+"""Its `deadline`, a `time.monotonic()` point: no wait of this thread goes beyond it.
 
-
-class waits_end_at:
-    """Inside the block, no wait of this thread goes beyond this `time.monotonic()` point."""
-
-    __slots__ = ("_deadline", "_outer")
-
-    def __init__(self, deadline: float) -> None:
-        self._deadline = deadline
-
-    def __enter__(self) -> None:
-        self._outer = this_thread.deadline
-        this_thread.deadline = min(self._outer, self._deadline)
-
-    def __exit__(self, *_: object) -> None:
-        this_thread.deadline = self._outer
+Who sets it does so first in a `try`, and puts back what it was first in its `finally`: one that Ctrl-C left behind would
+end all later calls at once.
+"""
 
 
 def bound_waits(stream: Any) -> None:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast
 import httpx
 
 from .causes import without_variables
-from .deadlines import AsyncTrace, DeadlineExceeded, Trace, bound_waits, waits_end_at
+from .deadlines import AsyncTrace, DeadlineExceeded, Trace, bound_waits, this_thread
 from .exchange import Arrived, Exchange, Failure, Send, Sleep, Step, is_event_stream
 from .http import AsyncPool, AsyncWay, SyncPool, Way, build_request
 
@@ -48,19 +48,22 @@ def _perform(step: Step, pool: SyncPool) -> Arrived | Failure | None:
     way, trace = pool.way(secure=step.settings.secure), Trace(step.operation.get_ready)
     request = build_request(way, step.operation, step.settings, trace)
     started = time.monotonic()
+    outer = this_thread.deadline
+    deadline = min(outer, started + step.settings.attempt_limit)
     response: httpx.Response | None = None
     try:
         try:
-            with waits_end_at(started + step.settings.attempt_limit):
-                if isinstance(way, httpx.Client):
-                    response = way.send(request, stream=True, follow_redirects=False)
-                else:
-                    response = way.handle_request(request)
-                if "network_stream" in response.extensions:  # of a connection that was open before
-                    bound_waits(response.extensions["network_stream"])
-                content = None if _stays_open(step, response) else _read(way, response)
+            this_thread.deadline = deadline
+            if isinstance(way, httpx.Client):
+                response = way.send(request, stream=True, follow_redirects=False)
+            else:
+                response = way.handle_request(request)
+            if "network_stream" in response.extensions:  # of a connection that was open before
+                bound_waits(response.extensions["network_stream"])
+            content = None if _stays_open(step, response) else _read(way, response)
             return _arrived(response, content, way, request, started)
         finally:
+            this_thread.deadline = outer  # without a call before it, in which Ctrl-C could leave it as it is
             _close_file(step)
     except _FAILURES as error:
         return _failure_of(error, way, request, trace)

@@ -25,8 +25,8 @@ from typing_extensions import Self
 
 from .answers import as_text
 from .causes import shown
-from .deadlines import DeadlineExceeded, this_thread, waits_end_at
-from .drivers import drive, drive_async, in_own_task
+from .deadlines import DeadlineExceeded, this_thread
+from .drivers import drive, drive_async, in_own_task, withstands_cancellation
 from .errors import (
     MAY_HAVE_RUN_HINT,
     StreamClosedError,
@@ -467,8 +467,9 @@ class Stream(_StreamState[ResultT]):
             )
         reader, outer = self._reader, this_thread.deadline
         if not (reader.events or reader.ended):
-            this_thread.deadline = min(outer, time.monotonic() + self._patience())
+            until = min(outer, time.monotonic() + self._patience())
             try:
+                this_thread.deadline = until
                 # Comments keep the connection alive, but they are no events: they do not end the wait.
                 while not (reader.events or reader.ended):
                     self._take_piece()
@@ -495,10 +496,15 @@ class Stream(_StreamState[ResultT]):
 
     def _drain(self) -> None:
         """Read to the end of the body, so that its connection can be used again."""
-        until = time.monotonic() + _DRAIN_SECONDS
-        with suppress(*_FAILURES), waits_end_at(until):
-            for _ in self._chunks:
-                pass
+        outer = this_thread.deadline
+        until = min(outer, time.monotonic() + _DRAIN_SECONDS)
+        with suppress(*_FAILURES):
+            try:
+                this_thread.deadline = until
+                for _ in self._chunks:
+                    pass
+            finally:
+                this_thread.deadline = outer
         self._shut()
 
 
@@ -521,6 +527,7 @@ class AsyncStream(_StreamState[ResultT]):
         self._pool = pool
         self._chunks: AsyncIterator[bytes]
         self._waiting: anyio.CancelScope | None = None
+        self._direct = True  # no bare cancellation harms the connections
         self._closing = False
 
     async def __aenter__(self) -> Self:
@@ -602,6 +609,7 @@ class AsyncStream(_StreamState[ResultT]):
             return
         self._opened = True
         try:
+            self._direct = withstands_cancellation(self._pool.way(secure=self._settings.secure))
             with anyio.CancelScope() as self._waiting:
                 response = await drive_async(open_stream(self._operation, self._settings), self._pool)
                 self._response = response
@@ -623,10 +631,7 @@ class AsyncStream(_StreamState[ResultT]):
         reader = self._reader
         if not (reader.events or reader.ended):
             try:
-                if self._connection is not None:
-                    await self._read_until_deadline(self._connection)
-                else:
-                    await self._read_in_scope()
+                await (self._read_on_time() if self._direct else in_own_task(self._read_on_time))
             except StopAsyncIteration:
                 reader.end(closed=self._left_early)
             except _FAILURES as failure:
@@ -637,6 +642,12 @@ class AsyncStream(_StreamState[ResultT]):
             reader.raise_error()
             await self._drain()
         return False
+
+    async def _read_on_time(self) -> None:
+        if self._connection is not None:
+            await self._read_until_deadline(self._connection)
+        else:
+            await self._read_in_scope()
 
     async def _read_until_deadline(self, connection: Any) -> None:
         reader = self._reader

@@ -61,13 +61,21 @@ def test_broken_off_while_tls_is_spoken_of(way: str) -> None:
 
 @pytest.mark.skipif(LOST_BY_ANYIO, reason="this anyio loses a socket that is cancelled while it connects")
 @pytest.mark.parametrize("pool", ["httpx", "aiohttp"])
-@pytest.mark.parametrize("way", ["Task.cancel", "Task.cancel when the answer is there", "anyio.CancelScope on asyncio"])
+@pytest.mark.parametrize(
+    "way",
+    [
+        "Task.cancel",
+        "Task.cancel when the answer is there",
+        "Task.cancel, and again 1 await later",
+        "anyio.CancelScope on asyncio",
+    ],
+)
 @pytest.mark.parametrize("call", ["a call that connects", "a whole stream", "an upload"])
 def test_other_connections_withstand_it_too(call: str, way: str, pool: str) -> None:
     """The same with a caller's httpx client and with aiohttp."""
     if importlib.util.find_spec(pool) is None:
         pytest.skip("aiohttp is an extra")
-    judge(break_off_in_tasks(CALLS[call], way, pool, every=3))
+    judge(break_off_in_tasks(CALLS[call], way, pool, every=1 if "again" in way else 3))
 
 
 @signals
