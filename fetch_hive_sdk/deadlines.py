@@ -80,8 +80,8 @@ class _Thread(threading.local):
 this_thread = _Thread()
 """Its `deadline`, a `time.monotonic()` point: no wait of this thread goes beyond it.
 
-Who sets it does so first in a `try`, and puts back what it was first in its `finally`: one that Ctrl-C left behind would
-end all later calls at once.
+Who sets it does so first in a `try`, and puts back what it was first in its `finally`: one that Ctrl-C left
+behind would end all later calls at once.
 """
 
 

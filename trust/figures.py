@@ -126,4 +126,6 @@ def versions(names: Sequence[str]) -> dict[str, str]:
 
 def shown(value: Value) -> str:
     """A figure as it is read."""
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.3g}" if isinstance(value, float) else value
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+    return f"{value:,}" if isinstance(value, int) else value

@@ -67,6 +67,8 @@ ANSWER = '{"response":"Hello","request_id":"req_1"}'
 USAGE = '{"type":"usage","usage":{"total_tokens":3}}'
 EVENTS = stream('{"type":"response","response":"Hel"}', '{"type":"response","response":"lo"}', USAGE, "[DONE]")
 MARK = re.compile(rb"(\w+)-\d+")
+# Of the sync client's steps every so-manieth is tried, for there are tens of thousands.
+LINES, BYTECODES = 3, 7
 # Longer than any good call takes. Whoever waits so long for a connection waits for one that was lost.
 PATIENCE = 5.0
 FILE = b"0123456789abcdef" * 10_000
@@ -1072,7 +1074,7 @@ def _read_whole(opened: Any) -> None:
 
 
 def measure(options: Options) -> Report:
-    """Break off everything everywhere; with `--quick` less of the sync client's lines."""
+    """Break off async calls at every await, and sync ones at each so-manieth line; with `--quick` at fewer of them."""
     report = Report("Can a call be broken off anywhere?")
     tasks, others, lines, bytecodes, threads = Tally(), Tally(), Tally(), Tally(), Tally()
     for call in CALLS.values():
@@ -1080,10 +1082,10 @@ def measure(options: Options) -> Report:
             _count(tasks, break_off_in_tasks(call, way))
             for pool in _other_pools(call, way):
                 _count(others, break_off_in_tasks(call, way, pool))
-        every = 29 if options.quick else 1
+        every = 29 if options.quick else LINES
         _count(lines, break_off_in_thread(call, "Ctrl-C at every line", every=every))
         if not options.quick:
-            _count(bytecodes, break_off_in_thread(call, "Ctrl-C at every bytecode of the SDK"))
+            _count(bytecodes, break_off_in_thread(call, "Ctrl-C at every bytecode of the SDK", every=BYTECODES))
     for where in STUCK:
         _count(lines, interrupt_while_stuck(where))
     for act in THREAD_ACTS:
@@ -1099,6 +1101,7 @@ def measure(options: Options) -> Report:
         report.notes.append("--quick: every 29th line only, and no bytecodes.")
     else:
         _tell(report, "sync calls broken off by Ctrl-C at a bytecode of the SDK", bytecodes)
+        report.notes.append(f"Every {LINES}rd line and every {BYTECODES}th bytecode was tried.")
     _tell(report, "streams and clients closed by another thread at a line of the reader", threads)
     report.notes.append(
         f"Ctrl-C at {lines.hung + bytecodes.hung} points had to be pressed twice: it came inside a lock of httpcore, "

@@ -28,11 +28,13 @@ class Section:
     Attributes:
         title: Its heading.
         text: What is done, and what a reader has to know to read the figures.
+        headline: How the rows begin that stand at the top of the page, too.
         peers: Whether it is run where the peers are, if they are installed.
     """
 
     title: str
     text: str
+    headline: tuple[str, ...]
     peers: bool = False
 
 
@@ -46,11 +48,13 @@ SECTIONS: dict[str, Section] = {
         "has the right class and fields, no run was started twice, it ended within the documented time, the next "
         "call on the same client succeeds, and nothing is left: no connection, task, thread or warning, and no "
         "key in the error.",
+        ("cases tried", "cases survived", "runs started twice"),
     ),
     "peers": Section(
         "The same faults, and others' calls",
         "Each SDK makes the call that costs money in its own API, with its own defaults for retries. Where a request "
         "arrives whole and nothing is refused, a second one may start, and bill, the same work again.",
+        ("faults tried", "faults survived", "started more than once"),
         peers=True,
     ),
     "interruptions": Section(
@@ -58,16 +62,22 @@ SECTIONS: dict[str, Section] = {
         "Each call is broken off at its first step, at its second, and so on: at each await by cancellation, on "
         "asyncio and trio; at each line, and in this SDK's code at each bytecode, by a keyboard interrupt. Then "
         "the same client, whose pool has a single connection, has to make a good call.",
+        (
+            "async calls broken off at an await (asyncio and trio): p",
+            "sync calls broken off by Ctrl-C at a line of the SDK, httpx and httpcore: p",
+        ),
     ),
     "fuzz": Section(
         "Fuzzing",
         "Random and mutated inputs from a seed, against one property each. `make fuzz` runs for as long as you like, "
         "guided by coverage where that can be had.",
+        ("all cases", "callback: accepted"),
     ),
     "callbacks": Section(
         "Callbacks",
         "|t| is of the test that dudect makes: whether time tells where a signature is wrong. Above 4.5 it does. A "
         "loop that leaves off at the first wrong digit shows that the measurement sees a leak.",
+        ("published values", "forgeries accepted", "|t| of time, wrong in the first"),
         peers=True,
     ),
     "secrets": Section(
@@ -75,24 +85,29 @@ SECTIONS: dict[str, Section] = {
         "A canary stands for the API key and one for the webhook secret. Every call is made to fail in every way, "
         "at every log level; all that comes out is searched, in every usual encoding: also tracebacks that show "
         "local variables. [Where secrets are](configuration.md#secrets) says where they may be found.",
+        ("texts searched", "canaries found"),
     ),
     "secrets_peers": Section(
         "Where others' keys show",
         "The first call of each SDK fails in the same ways, and the same places are searched for its key.",
+        ("faults times channels",),
         peers=True,
     ),
     "load": Section(
         "Load and forks",
         "The server answers each call with the call's own name, so that an answer that reaches another is seen.",
+        ("64 threads x 1,000 calls of one client: calls with", "2,000 streams at once on 2,000", "A call, os.fork"),
     ),
     "soak": Section(
         "Soak",
         "One client, 100,000 calls on threads and 100,000 on an event loop; a twentieth of them go wrong, in every "
         "way.",
+        ("sync, 100,000 calls: bytes grown from", "async, 100,000 calls: bytes grown from"),
     ),
     "supply_chain": Section(
         "Supply chain",
         "What is built, what is in it, and what it needs. See also the [threat model](threat-model.md).",
+        ("wheels built again", "imports of undeclared"),
     ),
 }
 
@@ -153,17 +168,18 @@ def _page(reports: Mapping[str, Any], around: Mapping[str, Any]) -> Iterator[str
 
 
 def _promises(reports: Mapping[str, Any]) -> Iterator[str]:
-    rows = [row for report in reports.values() for row in report["rows"] if row["promise"]]
-    broken = sum(row["kept"] is False for row in rows)
-    yield f"{len(rows) - broken} of {len(rows)} are kept" + (f", {broken} are **broken**." if broken else ".")
+    rows = [row for report in reports.values() for row in report["rows"] if row["kept"] is not None]
+    broken = sum(row["kept"] is False for row in rows) + sum(len(report["failures"]) for report in reports.values())
+    yield f"{len(rows)} promises were tried. " + (f"**{broken} times one was broken.**" if broken else "All were kept.")
     yield ""
-    yield "| | Promise | This SDK | | Others |"
-    yield "| --- | ---: | ---: | --- | --- |"
-    for row in rows:
-        verdict = {True: "kept", False: "**broken**", None: ""}[row["kept"]]
-        ours = [shown(value) for name, value in row["figures"].items() if _is_ours(name)]
-        others = [f"{name}: {shown(value)}" for name, value in row["figures"].items() if not _is_ours(name)]
-        yield f"| {row['what']} | {row['promise']} | {', '.join(ours)} | {verdict} | {'; '.join(others)} |"
+    yield "| | This SDK | Others |"
+    yield "| --- | ---: | --- |"
+    for name, section in SECTIONS.items():
+        for row in reports[name]["rows"] if name in reports else ():
+            if row["what"].startswith(section.headline):
+                ours = [shown(value) for subject, value in row["figures"].items() if _is_ours(subject)]
+                others = [f"{who}: {shown(value)}" for who, value in row["figures"].items() if not _is_ours(who)]
+                yield _line(f"{section.title}: {row['what']}", ", ".join(ours), "; ".join(others))
 
 
 def _table(rows: list[dict[str, Any]]) -> Iterator[str]:
@@ -171,11 +187,16 @@ def _table(rows: list[dict[str, Any]]) -> Iterator[str]:
     subjects = sorted({name for row in rows for name in row["figures"]}, key=lambda name: (not _is_ours(name), name))
     if not subjects:
         return
-    yield f"| | {' | '.join(subjects)} |"
-    yield f"| --- |{' ---: |' * len(subjects)}"
+    yield _line("", "Promise", *subjects)
+    yield f"| --- | ---: |{' ---: |' * len(subjects)}"
     for row in rows:
         cells = (shown(row["figures"][subject]) if subject in row["figures"] else "" for subject in subjects)
-        yield f"| {row['what']} | {' | '.join(cells)} |"
+        verdict = {True: " (kept)", False: " **(broken)**", None: ""}[row["kept"]]
+        yield _line(row["what"], row["promise"] + verdict, *cells)
+
+
+def _line(*cells: str) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 def _is_ours(subject: str) -> bool:
