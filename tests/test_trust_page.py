@@ -12,7 +12,6 @@ import pytest
 from trust.figures import OURS, Options, Report, main
 from trust.page import SECTIONS, surroundings, write
 
-
 ROOT = Path(__file__).resolve().parent.parent
 
 
