@@ -258,7 +258,9 @@ def test_a_soak_leaves_nothing_behind(server: LoadServer, flavor: str) -> None:
     assert {name for name, kind in KINDS.items() if kind.expects} <= {
         name.partition(":")[0] for name in outcomes.failed
     }
-    assert (before, threads) == (descriptors(), threading.active_count())
+    # What an earlier test has left may end meanwhile.
+    assert descriptors() <= before
+    assert threading.active_count() <= threads
 
 
 def test_a_soak_meets_every_fault() -> None:
