@@ -481,9 +481,9 @@ class Stream(_StreamState[ResultT]):
                 this_thread.deadline = outer
         if reader.events:
             return True
-        if not self._left_early:
-            reader.raise_error()
-            self._drain()
+        self._check_readable()
+        reader.raise_error()
+        self._drain()
         return False
 
     def _take_piece(self) -> None:
@@ -638,9 +638,9 @@ class AsyncStream(_StreamState[ResultT]):
                 reader.end(failure, closed=self._left_early)
         if reader.events:
             return True
-        if not self._left_early:
-            reader.raise_error()
-            await self._drain()
+        self._check_readable()
+        reader.raise_error()
+        await self._drain()
         return False
 
     async def _read_on_time(self) -> None:
