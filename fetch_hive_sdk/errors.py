@@ -420,8 +420,8 @@ def status_error(
     hint = f"{hint} {advice}".rstrip()
     if retry_after is not None:
         hint = f"{hint} The service asks to wait {retry_after:g} s."
-    reason = f" {_excerpt(told(response.reason_phrase, response.request))}".rstrip()
-    said = _excerpt(said_by_service(body)) or "(no text)"
+    reason = f" {excerpt(told(response.reason_phrase, response.request))}".rstrip()
+    said = excerpt(said_by_service(body)) or "(no text)"
     return cls(
         f"{call} was answered {status}{reason}: {said}{'' if said.endswith('.') else '.'}",
         hint=hint,
@@ -437,7 +437,7 @@ def status_error(
     )
 
 
-def _excerpt(text: str) -> str:
+def excerpt(text: str) -> str:
     """A text of somebody else's, as long as a message may quote it."""
     return text if len(text) <= _EXCERPT_LENGTH else f"{text[:_EXCERPT_LENGTH]}…"
 
@@ -562,7 +562,7 @@ def _other_hint(response: httpx.Response) -> str:
         return "Fetch Hive, its provider or a proxy in between failed."
     if response.is_redirect:
         # It may repeat the query, with the webhook secret in it.
-        location = _excerpt(told(response.headers.get("Location", "?"), response.request))
+        location = excerpt(told(response.headers.get("Location", "?"), response.request))
         return (
             f"base_url points to an address that redirects (to {location!r}); "
             "redirects are not followed, so that your key goes nowhere else. Set base_url to the final address."

@@ -257,13 +257,16 @@ def _is_untrusted(error: BaseException) -> bool:
 
 def _error_in(operation: Operation[Any], arrived: Arrived, result: Any) -> UnexpectedResponseError | None:
     failure = operation.failure(result)
-    return _unexpected(operation, arrived, f"is an error, and not an answer: {failure}") if failure else None
+    if not failure:
+        return None
+    said = errors.excerpt(errors.told(failure, arrived.response.request))
+    return _unexpected(operation, arrived, f"is an error, and not an answer: {said}")
 
 
 def _unexpected(operation: Operation[Any], arrived: Arrived, problem: str) -> UnexpectedResponseError:
     response = _whole(arrived)
     body = errors.response_body(response)
-    kind = response.headers.get("Content-Type", "no content type")
+    kind = errors.excerpt(errors.told(response.headers.get("Content-Type", "no content type"), response.request))
     return UnexpectedResponseError(
         errors.told(
             f"{operation.name} was answered {response.status_code} ({kind}), and the body {problem}.", response.request

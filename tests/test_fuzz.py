@@ -21,6 +21,7 @@ from fetch_hive_sdk import (
     ConfigurationError,
     FetchHive,
     InvalidRequestError,
+    UnexpectedResponseError,
 )
 from fetch_hive_sdk.sse import EventTooLargeError, SSEDecoder
 from trust.fuzz import CASES, run_batch
@@ -318,6 +319,18 @@ def test_pickle_with_odd_headers() -> None:
 def test_long_words_of_others(headers: list[tuple[bytes, bytes]], reason: bytes) -> None:
     """However long a reason phrase or a redirect's address is, the error stays readable."""
     assert len(str(refused_with(302, headers, reason))) < 1000
+
+
+def test_long_words_inside_an_answer() -> None:
+    """However long the error in a 200 answer or its content type is, the error stays readable, and has all of it."""
+    number = b"1" * 4000
+    transport = httpx.MockTransport(
+        lambda _: httpx.Response(200, headers={"Content-Type": "t" * 4000}, content=b'{"error":%s}' % number)
+    )
+    with pytest.raises(UnexpectedResponseError) as caught:
+        FetchHive(KEY, http_client=transport).invoke_prompt(deployment="d")
+    assert len(str(caught.value)) < 1000
+    assert {"error": int(number)} == caught.value.body
 
 
 def test_key_in_the_reason() -> None:
