@@ -385,7 +385,7 @@ def test_ci_runs_the_gate() -> None:
     assert "schedule:" in text
     for command in script:
         program = command.removeprefix("python -m ").split()[0]
-        assert (ROOT / program).exists() or importlib.util.find_spec(program)
+        assert (ROOT / program).exists() or importlib.util.find_spec(program) is not None
     for classifier in re.findall(r"Python :: (3\.\d+)\"", (ROOT / "pyproject.toml").read_text("utf-8")):
         assert re.search(rf"^ +{re.escape(classifier)}$", text, re.MULTILINE), classifier
 
