@@ -366,7 +366,8 @@ def measure(options: Options) -> Report:
         "left no connection open. Started more than once: further requests arrived whole, and nothing was refused."
     )
     report.notes.append(
-        "stripe sends an idempotency key with each payment, so that its repetitions start nothing twice."
+        "stripe sends an idempotency key with each payment, so that its repetitions start nothing twice. "
+        "The connections that it leaves open may be due to how its client is put away here."
     )
     report.notes.append(f"{len(chosen)} faults; those of TLS and of uploads are left to the matrix.")
     return _as_report(report, found)
