@@ -237,7 +237,10 @@ def _pickled(error: BaseException, protocol: int) -> bytes:
 
 
 def chain_of(error: BaseException) -> list[BaseException]:
-    """An error, its causes and contexts, and what is grouped in them; shown or not."""
+    """An error, its causes and contexts, and what is grouped in them; shown or not.
+
+    Not that of `fetch_hive_sdk.causes`: this file is also run where the package of that name is 0.4.1.
+    """
     chain: list[BaseException] = []
     waiting: list[BaseException | None] = [error]
     while waiting:

@@ -17,7 +17,7 @@ from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
 from itertools import cycle
 
-from tests.faulty_server import Exchange, Step, Welcome, close, drop, reset, say_nothing
+from tests.faulty_server import Exchange, Step, Welcome, close, drip, drop, reset, say_nothing
 
 __all__ = ["REQUEST_ID", "Answer", "Fault", "Outcome", "cuts", "faults"]
 
@@ -245,21 +245,7 @@ def _counted(length: int) -> Iterator[int]:
 
 def _for_ever(first: Callable[[Answer], bytes], piece: bytes, every: float) -> Callable[[Answer], Step]:
     """Send bytes, and then a piece again and again."""
-
-    def act(answer: Answer) -> Step:
-        data = first(answer)
-
-        def step(exchange: Exchange) -> None:
-            exchange.send(data)
-            while exchange.pause(every):
-                try:
-                    exchange.connection.sendall(piece)
-                except OSError:
-                    return
-
-        return step
-
-    return act
+    return lambda answer: drip(first(answer), piece, every)
 
 
 # --- the list -------------------------------------------------------------------------------------------------
