@@ -525,6 +525,7 @@ class AsyncStream(_StreamState[ResultT]):
     def __init__(self, operation: Operation[ResultT], settings: Settings, pool: AsyncPool) -> None:
         super().__init__(operation, settings)
         self._pool = pool
+        self._raw: AsyncIterator[bytes]  # as they came
         self._chunks: AsyncIterator[bytes]
         self._waiting: anyio.CancelScope | None = None
         self._direct = True  # no bare cancellation harms the connections
@@ -614,8 +615,11 @@ class AsyncStream(_StreamState[ResultT]):
                 response = await drive_async(open_stream(self._operation, self._settings), self._pool)
                 self._response = response
                 self._note_open(response)
-                stream = cast("httpx.AsyncByteStream", response.stream)
-                self._chunks = aiter(stream) if _is_plain(response) else response.aiter_bytes()
+                self._raw = self._chunks = aiter(cast("httpx.AsyncByteStream", response.stream))
+                if not _is_plain(response):
+                    # In place of httpx's generator, which a broken encoding would leave to the collector.
+                    response.aiter_raw = lambda chunk_size=None: self._raw  # type: ignore[method-assign]
+                    self._chunks = response.aiter_bytes()
         except StopAsyncIteration as error:
             self._refusal = RuntimeError("The transport or a hook raised StopAsyncIteration.")
             raise self._refusal from error
@@ -683,11 +687,12 @@ class AsyncStream(_StreamState[ResultT]):
 
     async def _read_on(self) -> None:
         extensions = self._response.extensions if self._response is not None else {}
-        with suppress(StopAsyncIteration, *_FAILURES):
-            while True:
-                await self._chunks.__anext__()
-                if "network_stream" not in extensions:  # a mock that never waits would not notice a cancellation
-                    await anyio.lowlevel.checkpoint()
+        for chunks in (self._chunks, self._raw):  # a broken encoding ends the first alone
+            with suppress(StopAsyncIteration, *_FAILURES):
+                while True:
+                    await chunks.__anext__()
+                    if "network_stream" not in extensions:  # a mock that never waits would not notice a cancellation
+                        await anyio.lowlevel.checkpoint()
 
 
 class _AsyncText(AsyncIterator[str]):

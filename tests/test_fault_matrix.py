@@ -22,6 +22,16 @@ def test_every_fault(call: str, flavor: str) -> None:
     assert tally.tried > 100
 
 
+@pytest.mark.parametrize("flavor", [flavor for flavor in FLAVORS if not flavor.startswith("sync")])
+def test_broken_encoding_of_stream(flavor: str) -> None:
+    """A stream whose gzip or deflate turns out broken leaves no unfinished generator, of which trio would complain."""
+    broken = [fault for fault in ALL if fault.streamed and ("gzip" in fault.name or "deflate" in fault.name)]
+    with nothing_left() as left:
+        tally = play(CALLS["stream"], flavor, broken)
+    assert ([], [], len(broken)) == (tally.broken, left, tally.tried)
+    assert len(broken) >= 4
+
+
 def test_the_matrix_can_fail() -> None:
     """A fault that is judged by the outcome of another is told as broken, by its name."""
     by_name = {fault.name: fault for fault in ALL}

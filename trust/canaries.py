@@ -1,7 +1,7 @@
 """Canaries: made-up secrets that are looked for in all that a program lets out, in every usual encoding.
 
 It needs nothing but the standard library, so that the peers can be looked at in environments of their own. What is
-not installed, such as rich, is left out.
+not installed, such as rich, or too old, is left out.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import base64
 import contextlib
 import copy
 import importlib
+import inspect
 import io
 import logging
 import logging.handlers
@@ -294,7 +295,8 @@ class _Unraisable:
 def _by_rich(error: BaseException) -> str | None:
     """What rich shows, but for the source, whose colors take a second."""
     rich = _module("rich.traceback")
-    if rich is None:
+    # One that knows no depth goes through all that the modules and classes among the variables hold, and does not end.
+    if rich is None or "locals_max_depth" not in inspect.signature(rich.Traceback.extract).parameters:
         return None
     options = {"locals_max_length": None, "locals_max_string": None, "locals_hide_dunder": False}
     trace = rich.Traceback.extract(type(error), error, error.__traceback__, show_locals=True, **options)

@@ -44,10 +44,10 @@ SECTIONS: dict[str, Section] = {
         "A server on raw sockets, plain and with TLS, refuses, resets, hangs, drips, lies about lengths, sends "
         "garbage, cuts its answer at each byte, redirects, answers every status with every kind of body and every "
         "form of `Retry-After`, and shows certificates that are not its own. Each fault is played to each kind of "
-        "call (prompt, stream, workflow, agent, look-up, upload) on both clients. A case is survived if its error "
-        "has the right class and fields, no run was started twice, it ended within the documented time, the next "
-        "call on the same client succeeds, and nothing is left: no connection, task, thread or warning, and no "
-        "key in the error.",
+        "call (prompt, stream, workflow, agent, look-up, upload) on both clients, with their own connections and with "
+        "a caller's httpx client. A case is survived if its error has the right class and fields, no run was "
+        "started twice, it ended within the documented time, the next call on the same client succeeds, and "
+        "nothing is left: no connection, task, thread or warning, and no key in the error.",
         ("cases tried", "cases survived", "runs started twice"),
     ),
     "peers": Section(
