@@ -231,7 +231,8 @@ class CallbackVerifier:
         if len(body) > self._max_body_size:
             raise CallbackVerificationError(
                 f"The callback's body has {len(body):,} bytes; up to {self._max_body_size:,} are accepted.",
-                hint="Do not trust the request. If your runs say more than that, pass max_body_size=.",
+                hint="Do not trust the request. If your runs say more than that, use "
+                "CallbackVerifier(secret, max_body_size=...).",
                 reason="too_large",
             )
         signature = _signature_from(headers)
