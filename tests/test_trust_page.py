@@ -28,10 +28,12 @@ def test_figures_stand_beside_the_others(tmp_path: Path) -> None:
     """A row has the promise, whether it is kept, and a column for each who was measured, this SDK first."""
     report = Report("Faults")
     report.add("faults survived", {"another 1.0": 7, f"{OURS} 1.0, prompt": 12_345}, "all", kept=True)
+    report.add("not survived: hung", {"another 1.0": 3})
     page = page_of(tmp_path, peers=report)
     assert f"|  | Promise | {OURS} 1.0, prompt | another 1.0 |" in page
     assert "| faults survived | all (kept) | 12,345 | 7 |" in page
-    assert "| faults survived | 12,345 | another 1.0: 7 |" in page.replace(f"{SECTIONS['peers'].title}: ", "")
+    assert "| faults survived | prompt 12,345 | another 1.0: 7 |" in page.replace(f"{SECTIONS['peers'].title}: ", "")
+    assert 1 == page.count("not survived: hung")  # the table on top has what matters most
     assert "1 promises were tried. All were kept." in page
 
 
@@ -80,3 +82,18 @@ def test_a_script_that_fails_has_broken_its_promise(tmp_path: Path) -> None:
     assert ["The script callbacks ended with 1."] == json.loads(saved.read_text("utf-8"))["reports"]["callbacks"][
         "failures"
     ]
+
+
+def test_a_run_ends_with_the_table_in_short(tmp_path: Path) -> None:
+    """What a run prints last is what matters most, this SDK's figures beside the others'."""
+    row = {
+        "what": "faults survived",
+        "figures": {f"{OURS} 1.0, prompt": 5, "another 1.0": 3},
+        "promise": "",
+        "kept": None,
+    }
+    kept = tmp_path / "kept.json"
+    kept.write_text(json.dumps({"reports": {"peers": {"rows": [row], "notes": [], "failures": [], "kept": True}}}))
+    command = [sys.executable, "-m", "trust.run", "--load", str(kept)]
+    printed = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, cwd=ROOT).stdout
+    assert "faults survived: prompt 5\n      another 1.0: 3\n\nEvery promise is kept.\n" in printed

@@ -158,7 +158,9 @@ def measure(options: Options) -> Report:
         report.failures += tally.failures.values()
     if "callback" in tallies:
         report.add("callback: of these signed, and accepted", {OURS: tallies["callback"].hits})
+    failed = sum(tally.failed for tally in tallies.values())
     report.add("all cases", {OURS: sum(tally.cases for tally in tallies.values())})
+    report.add("failures in all cases", {OURS: failed}, "0", failed == 0)
     report.add("seconds", {OURS: round(time.perf_counter() - started)})
     if arguments.atheris:
         _guide_by_coverage(names, arguments.atheris, report)

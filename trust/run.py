@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from .page import SECTIONS, surroundings, write
+from .page import SECTIONS, headline, surroundings, write
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -60,8 +60,11 @@ def main() -> None:
         docs = ROOT / "docs"
     if docs is not None:
         write(reports, surroundings(options.peers_python), docs)
+    print("In short", end="\n\n")
+    for what, ours, others in headline(reports):
+        print(f"  {what}: {ours}", *others, sep="\n      ")
     broken = [name for name, report in reports.items() if not report["kept"]]
-    print(f"Promises broken in: {', '.join(broken)}" if broken else "Every promise is kept.")
+    print(f"\nPromises broken in: {', '.join(broken)}" if broken else "\nEvery promise is kept.")
     sys.exit(bool(broken))
 
 

@@ -532,7 +532,9 @@ def _soak_ours(report: Report, server: LoadServer, name: str, calls: int, every:
         size < limit,
     )
     if not options.quick:
-        report.add(f"{what}: the same for each 100,000 calls", {OURS: round(size / grown(windows, "calls") * 100_000)})
+        report.add(
+            f"{what}: bytes grown for each 100,000 calls", {OURS: round(size / grown(windows, "calls") * 100_000)}
+        )
     report.add(f"{what}: blocks of Python's memory grown", {OURS: round(grown(windows, "blocks"))})
     concurrent = TASKS if name.endswith("async") else THREADS
     for kind in ("descriptors", "threads"):
