@@ -50,6 +50,7 @@ class AsyncConnectionPool(PoolBase[httpx.AsyncHTTPTransport], httpx.AsyncBaseTra
         clock: What the seconds are counted by.
 
     Raises:
+        ConfigurationError: As for `ConnectionPool`.
         ImportError: `http2` without the package h2.
         ClientClosedError: By a request, after `aclose` (it is a `RuntimeError`).
 

@@ -20,6 +20,7 @@ from pydantic import Field, SecretBytes, SecretStr
 
 from .answers import as_text, keep, read_json
 from .errors import CallbackVerificationError, ConfigurationError
+from .jsonable import article
 from .results import AgentDelegation, Result, make_tolerantly
 from .settings import Hidden
 
@@ -44,7 +45,7 @@ SIGNATURE_HEADER = "X-Fetch-Hive-Signature"
 Secret = Union[str, bytes, SecretStr]
 Headers = Union[Mapping[Any, Any], Iterable[tuple[Any, Any]]]
 
-# More than any documented output, and few enough to be hashed and parsed within a fraction of a second.
+# More than any documented output, and hashed in a few hundredths of a second.
 _MAX_BODY_SIZE = 16 * 2**20
 
 _BLANKS = b" \t\r\n"  # of which a secret in an empty file or variable would consist
@@ -258,7 +259,8 @@ class CallbackVerifier:
             raise CallbackVerificationError(
                 "The callback's signature is wrong.",
                 hint="Do not trust the request. If it should be genuine: check that the secret is this deployment's, "
-                "and that body is the raw request body, not JSON that was parsed and written again.",
+                "with no line break at its end, and that body is the raw request body, not JSON that was parsed and "
+                "written again.",
                 reason="wrong_signature",
             )
 
@@ -305,16 +307,19 @@ def unwrap_callback(body: bytes | str, headers: Headers, secret: Secret | Iterab
 
 def _read_secrets(secret: object) -> tuple[tuple[SecretBytes, ...], str]:
     """The secrets as keys, and what is wrong with them. It raises nothing: a traceback may show what it works on."""
-    given: Any = [secret] if isinstance(secret, (str, bytes, SecretStr, SecretBytes)) else secret
-    if isinstance(given, Mapping) or not isinstance(given, Iterable):
-        return (), f"a {type(secret).__name__} is not allowed"
+    if secret is None:
+        return (), "secret: it is None; is its environment variable set?"
+    alone = isinstance(secret, (str, bytes, SecretStr, SecretBytes))
+    given: Any = [secret] if alone else secret
+    if isinstance(given, (Mapping, bytearray, memoryview)) or not isinstance(given, Iterable):
+        return (), f"secret: {article(cast('object', given))} is not allowed"
     keys: list[SecretBytes] = []
-    for one in cast("Iterable[object]", given):
+    for number, one in enumerate(cast("Iterable[object]", given)):
         key, problem = _key(one)
         if problem:
-            return (), problem
+            return (), f"secret{'' if alone else f'[{number}]'}: {problem}"
         keys.append(SecretBytes(key))
-    return tuple(keys), "" if keys else "no secret was passed"
+    return tuple(keys), "" if keys else "secret: none was passed"
 
 
 def _key(secret: object) -> tuple[bytes, str]:
@@ -328,7 +333,7 @@ def _key(secret: object) -> tuple[bytes, str]:
         except UnicodeEncodeError:
             return b"", "it is not valid text"
     if not isinstance(secret, bytes):
-        return b"", f"a {type(secret).__name__} is not allowed"
+        return b"", f"{article(secret)} is not allowed"
     return secret, "" if secret.strip(_BLANKS) else "it is empty"
 
 
@@ -344,7 +349,7 @@ def _size(given: object) -> int:
 
 def _bad_secret(problem: str) -> ConfigurationError:
     return ConfigurationError(
-        f"secret: {problem}.",
+        f"{problem}.",
         hint="Pass the signing secret from the deployment's page in the dashboard, as str or bytes, or several.",
     )
 

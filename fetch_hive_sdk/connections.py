@@ -24,8 +24,9 @@ from typing import Any, Generic, Protocol, TypeVar, Union
 
 import httpx
 
-from .errors import ClientClosedError
+from .errors import ClientClosedError, ConfigurationError
 from .joined_writes import Received, join_writes
+from .jsonable import article, number_or_kind
 from .loading import loading
 
 __all__ = ["ConnectionPool"]
@@ -270,6 +271,23 @@ def closed_error() -> ClientClosedError:
     )
 
 
+def _check(verify: object, limits: object) -> None:
+    if not isinstance(verify, ssl.SSLContext) and (not callable(verify) or isinstance(verify, type)):
+        raise ConfigurationError(
+            f"verify: {article(verify)} is not allowed.",
+            hint="Pass an ssl.SSLContext or a function that makes one, such as ssl.create_default_context(cafile=...).",
+        )
+    if not isinstance(limits, httpx.Limits):
+        raise ConfigurationError(f"limits: {article(limits)} is not allowed.", hint="Pass an httpx.Limits(...).")
+    for name, least in (("max_connections", 1), ("max_keepalive_connections", 0), ("keepalive_expiry", 0)):
+        given = getattr(limits, name)
+        if given is not None and (isinstance(given, bool) or not isinstance(given, (int, float)) or not given >= least):
+            raise ConfigurationError(
+                f"limits: {number_or_kind(given)} is not allowed for {name}.",
+                hint=f"Pass a number from {least} on, or None for no limit.",
+            )
+
+
 @lru_cache(maxsize=1)
 def _empty_context() -> ssl.SSLContext:
     # httpx's transports want one in any case. It trusts nobody, so that nothing could come of using it.
@@ -295,6 +313,7 @@ class PoolBase(ABC, Generic[TransportT]):
     ) -> None:
         if http2 and importlib.util.find_spec("h2") is None:
             raise ImportError("HTTP/2 needs the package h2: pip install 'httpx[http2]'")
+        _check(verify, limits)
         self._verify = verify
         self._limits = limits
         self._http2 = http2
@@ -385,6 +404,7 @@ class ConnectionPool(PoolBase[httpx.HTTPTransport], httpx.BaseTransport):
         clock: What the seconds are counted by.
 
     Raises:
+        ConfigurationError: `verify` or `limits` is of another kind, or a limit is no number that can work.
         ImportError: `http2` without the package h2.
         ClientClosedError: By a request, after `close` (it is a `RuntimeError`).
     """

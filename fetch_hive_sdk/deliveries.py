@@ -18,7 +18,8 @@ from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
-from .errors import ConfigurationError, DeliveryInProgressError
+from .errors import ConfigurationError, DeliveryInProgressError, InvalidRequestError
+from .jsonable import article
 from .logs import logger
 
 if TYPE_CHECKING:
@@ -77,10 +78,18 @@ class AsyncDeliveryStore(Protocol):
         ...
 
 
-class _Times:
-    """How long what is kept."""
+class _Options:
+    """Where it is remembered, and for how long."""
 
-    def __init__(self, lease: float, keep: float) -> None:
+    def __init__(self, store: Any, lease: float, keep: float) -> None:
+        if isinstance(store, type) or not all(
+            callable(getattr(store, name, None)) for name in ("add", "put", "remove")
+        ):
+            raise ConfigurationError(
+                f"store: {article(store)} is not allowed.",
+                hint="Pass a SQLiteDeliveryStore(path), a MemoryDeliveryStore(), or an object with the methods add, "
+                "put and remove.",
+            )
         for name, seconds in (("lease", lease), ("keep", keep)):
             if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 < seconds < float("inf"):  # pyright: ignore[reportUnnecessaryIsInstance]
                 raise ConfigurationError(f"{name}: {seconds!r} is no positive number of seconds.")
@@ -88,7 +97,7 @@ class _Times:
         self._keep = keep
 
 
-class Deliveries(_Times):
+class Deliveries(_Options):
     """Tells the first delivery of a callback from its duplicates and replays.
 
     Args:
@@ -99,11 +108,15 @@ class Deliveries(_Times):
         keep: Seconds to remember that an event was handled; the default is 30 days.
 
     Raises:
-        ConfigurationError: `lease` or `keep` is no positive number.
+        ConfigurationError: `lease` or `keep` is no positive number, or `store` is no store, or an async one.
     """
 
     def __init__(self, store: DeliveryStore, *, lease: float = LEASE, keep: float = KEEP) -> None:
-        super().__init__(lease, keep)
+        super().__init__(store, lease, keep)
+        if inspect.iscoroutinefunction(store.add):
+            raise ConfigurationError(
+                f"store: the methods of {article(store)} are async.", hint="Give it to AsyncDeliveries."
+            )
         self._store = store
 
     @contextmanager
@@ -115,8 +128,10 @@ class Deliveries(_Times):
 
         Raises:
             DeliveryInProgressError: Another request is in such a block for the same event. Answer with 503.
+            ConfigurationError: The store's `add` returns what it must not.
+            InvalidRequestError: `event` is no `CallbackEvent`.
         """
-        key, token = event.delivery_key, _new_token()
+        key, token = _key_and_token(event)
         try:
             first = _is_first(self._store.add(key, token, self._lease))
             yield first
@@ -130,7 +145,7 @@ class Deliveries(_Times):
             self._store.put(key, HANDLED, self._keep)
 
 
-class AsyncDeliveries(_Times):
+class AsyncDeliveries(_Options):
     """Tells the first delivery of a callback from its duplicates and replays. For asyncio and trio.
 
     Args:
@@ -139,11 +154,11 @@ class AsyncDeliveries(_Times):
         keep: As for `Deliveries`.
 
     Raises:
-        ConfigurationError: As for `Deliveries`.
+        ConfigurationError: As for `Deliveries`, but that the store may be async.
     """
 
     def __init__(self, store: DeliveryStore | AsyncDeliveryStore, *, lease: float = LEASE, keep: float = KEEP) -> None:
-        super().__init__(lease, keep)
+        super().__init__(store, lease, keep)
         self._store = store
 
     @asynccontextmanager
@@ -155,10 +170,12 @@ class AsyncDeliveries(_Times):
 
         Raises:
             DeliveryInProgressError: Another request is in such a block for the same event. Answer with 503.
+            ConfigurationError: The store's `add` returns what it must not.
+            InvalidRequestError: `event` is no `CallbackEvent`.
         """
         from anyio import fail_after, move_on_after  # a handler that is not async does without
 
-        key, token = event.delivery_key, _new_token()
+        key, token = _key_and_token(event)
         try:
             first = _is_first(await _call(self._store.add, key, token, self._lease))
             yield first
@@ -185,11 +202,22 @@ async def _call(function: Callable[..., Any], *arguments: object) -> Any:
     return await done if inspect.isawaitable(done) else done
 
 
-def _new_token() -> str:
-    return secrets.token_hex(16)
+def _key_and_token(event: object) -> tuple[str, str]:
+    key = getattr(event, "delivery_key", None)
+    if key is None:
+        raise InvalidRequestError(
+            f"event: {article(event)} is not allowed.", hint="Pass the CallbackEvent that CallbackVerifier.unwrap gave."
+        )
+    return key, secrets.token_hex(16)
 
 
-def _is_first(found: str | None) -> bool:
+def _is_first(found: object) -> bool:
+    if found is not None and not isinstance(found, str):
+        raise ConfigurationError(
+            f"store: its method add returned {article(found)}.",
+            hint="It has to return None if it put the value there, and otherwise the text that is there. A client of "
+            "Redis gives texts with decode_responses=True.",
+        )
     if found is not None and found != HANDLED:
         raise DeliveryInProgressError(
             "Another request is handling the same callback.",

@@ -13,6 +13,7 @@ from time import monotonic, time
 from typing import TYPE_CHECKING
 
 from .errors import ConfigurationError
+from .jsonable import article, number_or_kind
 
 if TYPE_CHECKING:
     import sqlite3
@@ -36,12 +37,14 @@ class MemoryDeliveryStore:
         max_size: How many events it remembers; beyond that it forgets the oldest.
 
     Raises:
-        ConfigurationError: `max_size` is less than 1.
+        ConfigurationError: `max_size` is no whole number from 1 on.
     """
 
     def __init__(self, max_size: int = 100_000) -> None:
-        if max_size < 1:
-            raise ConfigurationError(f"max_size: {max_size!r} events are too few.")
+        if isinstance(max_size, bool) or not isinstance(max_size, int) or max_size < 1:  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigurationError(
+                f"max_size: {number_or_kind(max_size)} is not allowed.", hint="Pass a whole number from 1 on."
+            )
         self._max_size = max_size
         self._kept: OrderedDict[str, tuple[str, float]] = OrderedDict()
         self._lock = Lock()
@@ -86,14 +89,21 @@ class SQLiteDeliveryStore:
         timeout: Seconds to wait for another process that writes.
 
     Raises:
-        ConfigurationError: The file cannot be made or opened, or is no SQLite database.
+        ConfigurationError: The file cannot be made or opened, or is no SQLite database; or `timeout` is no number
+            from 0 on.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, timeout: float = 5.0) -> None:
         import sqlite3  # some builds of Python lack it
 
+        if not isinstance(path, (str, os.PathLike)):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigurationError(f"path: {article(path)} is not allowed.", hint="Pass a str or a pathlib.Path.")
         if os.fspath(path) in {"", ":memory:"}:
             raise ConfigurationError("path: a file is needed.", hint="In memory keeps MemoryDeliveryStore.")
+        if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout >= 0:  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigurationError(
+                f"timeout: {number_or_kind(timeout)} is not allowed.", hint="Pass seconds as a number from 0 on."
+            )
         file = Path(path).absolute()  # wherever the process goes later
         # Opened as one that is there: should it be removed, a new one would not know what was handled.
         self._address = f"{file.as_uri()}?mode=rw"

@@ -109,6 +109,8 @@ def async_way(http_client: object) -> AsyncWay | None:
 
 
 def _not_accepted(http_client: object, accepted: str) -> TypeError:
+    if isinstance(http_client, str) and http_client == "aiohttp":
+        return TypeError(f'http_client: "aiohttp" is for AsyncFetchHive. Pass an {accepted}.')
     return TypeError(
         f"http_client: {article(http_client)} of {type(http_client).__module__} is not allowed here. "
         f"Pass an {accepted}; the other client class takes the other kind."

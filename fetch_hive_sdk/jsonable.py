@@ -22,7 +22,7 @@ from .errors import InvalidRequestError
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-__all__ = ["MetadataValue", "article", "encode", "flat", "mapping", "plain", "refused"]
+__all__ = ["MetadataValue", "article", "encode", "flat", "mapping", "number_or_kind", "plain", "refused"]
 
 MetadataValue = Union[str, int, float, bool, None]
 
@@ -100,6 +100,11 @@ def article(value: object) -> str:
         return "None"
     name = type(value).__name__
     return f"{'an' if name.lower().startswith(tuple('aeiou')) else 'a'} {name}"
+
+
+def number_or_kind(value: object) -> str:
+    """A wrong number as a message shows it, and what is none by its kind: `-1`, `a str`."""
+    return repr(value) if isinstance(value, (int, float)) else article(value)
 
 
 def _plain(value: Any, path: str, outer: frozenset[int]) -> Any:

@@ -13,7 +13,7 @@ from uuid import UUID
 import httpx
 
 from .errors import ConfigurationError, InvalidRequestError
-from .jsonable import article, flat
+from .jsonable import article, flat, number_or_kind
 from .retries import RetryPolicy
 from .urls import absolute_url, segment
 
@@ -87,7 +87,7 @@ class Settings:
         key, address = _hidden(api_key), _hidden(base_url)
         if key.revealed() is None:
             key = Hidden(os.environ.get("FETCH_HIVE_API_KEY") or None)
-        if not address.revealed():
+        if address.revealed() is None:
             address = Hidden(os.environ.get("FETCH_HIVE_BASE_URL") or DEFAULT_BASE_URL)
         start = cls(api_key=_api_key(key), base_url=_base_url(address))
         given = workspace_id if workspace_id is not None else os.environ.get("FETCH_HIVE_WORKSPACE_ID") or None
@@ -183,6 +183,11 @@ def _is_one_word(key: str) -> bool:
 
 
 def _base_url(given: Hidden) -> str:
+    if given.revealed() == "":  # such as an unset variable of a test environment: the default would bill its calls
+        raise ConfigurationError(
+            "base_url: it is empty.",
+            hint="Pass an address, or leave base_url= out to use FETCH_HIVE_BASE_URL or the service's own.",
+        )
     if problem := _problem_of_address(given.revealed()):
         hint = f"Pass an absolute http(s) address such as {DEFAULT_BASE_URL}."
         raise ConfigurationError(f"base_url: {problem}.", hint=hint)
@@ -216,9 +221,8 @@ def _timeout(value: object) -> float | httpx.Timeout:
 
 def _seconds(name: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
-        shown = repr(value) if isinstance(value, (int, float)) else article(value)
         raise ConfigurationError(
-            f"{name}: {shown} is not allowed.",
+            f"{name}: {number_or_kind(value)} is not allowed.",
             hint='Pass seconds as a number above 0; float("inf") means no limit.',
         )
     return math.inf if value > threading.TIMEOUT_MAX else float(value)
@@ -226,9 +230,8 @@ def _seconds(name: str, value: object) -> float:
 
 def _max_event_size(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        shown = repr(value) if isinstance(value, (int, float)) else article(value)
         raise ConfigurationError(
-            f"max_event_size: {shown} is not allowed.", hint="Pass bytes as a whole number above 0."
+            f"max_event_size: {number_or_kind(value)} is not allowed.", hint="Pass bytes as a whole number above 0."
         )
     return value
 

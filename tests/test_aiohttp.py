@@ -731,7 +731,7 @@ def test_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_not_for_the_sync_client() -> None:
     """The sync client has no such choice, and no other word is one."""
-    with pytest.raises(TypeError, match="a str"):
+    with pytest.raises(TypeError, match="is for AsyncFetchHive"):
         FetchHive("fhk_test", http_client="aiohttp")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match='or "aiohttp"'):
         AsyncFetchHive("fhk_test", http_client="requests")  # type: ignore[arg-type]

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import importlib.metadata
 import importlib.util
+import math
 import pathlib
 import random
 import signal
@@ -24,6 +25,7 @@ import anyio.lowlevel
 import httpx
 import pytest
 
+from fetch_hive_sdk import ConfigurationError
 from fetch_hive_sdk.async_connections import AsyncConnectionPool
 from fetch_hive_sdk.connections import ConnectionPool, Lease, Ledger
 
@@ -492,6 +494,32 @@ async def test_http2(
     server.wait_for_open(0)
     with pytest.raises(RuntimeError, match="closed"):
         await sender.open(server.url)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"verify": False}, "verify: a bool is not allowed."),
+        ({"verify": "/etc/ca.pem"}, "verify: a str is not allowed."),
+        ({"verify": ssl.SSLContext}, "verify: a type is not allowed."),
+        ({"limits": 5}, "limits: an int is not allowed."),
+        ({"limits": None}, "limits: None is not allowed."),
+        ({"limits": httpx.Limits(max_connections=0)}, "limits: 0 is not allowed for max_connections."),
+        ({"limits": httpx.Limits(max_connections=True)}, "limits: True is not allowed for max_connections."),
+        (
+            {"limits": httpx.Limits(max_keepalive_connections=-1)},
+            "limits: -1 is not allowed for max_keepalive_connections.",
+        ),
+        ({"limits": httpx.Limits(keepalive_expiry=math.nan)}, "limits: nan is not allowed for keepalive_expiry."),
+    ],
+)
+def test_wrong_options(options: dict[str, Any], message: str) -> None:
+    """Connections that could never work are refused when they are made, by the option's name and its value's kind."""
+    for pool in (ConnectionPool, AsyncConnectionPool):
+        with pytest.raises(ConfigurationError) as caught:
+            pool(**options)
+        assert message == caught.value.message
+        assert caught.value.hint.startswith("Pass ")
 
 
 async def test_http2_without_its_package(flavor: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,6 +33,7 @@ from fetch_hive_sdk import (
     Deliveries,
     DeliveryInProgressError,
     DeliveryStore,
+    InvalidRequestError,
     MemoryDeliveryStore,
     SQLiteDeliveryStore,
 )
@@ -456,6 +457,48 @@ def test_refused_times(times: dict[str, Any], seconds: Any) -> None:
                 cls(MemoryDeliveryStore(), **wrong)
 
 
+@pytest.mark.parametrize("store", ["callbacks.sqlite3", None, {}, MemoryDeliveryStore])
+def test_refused_store(store: Any) -> None:
+    """What is no store, such as the path of one, is refused at once, by its kind."""
+    for cls in (Deliveries, AsyncDeliveries):
+        with pytest.raises(ConfigurationError, match=r"^store: (a str|None|a dict|a type) is not allowed") as caught:
+            cls(store)
+        assert "SQLiteDeliveryStore(path)" in caught.value.hint
+
+
+def test_async_store_in_the_wrong_place() -> None:
+    """`Deliveries` cannot await a store, and says who can."""
+
+    class Async(MemoryDeliveryStore):
+        async def add(self, key: str, value: str, seconds: float) -> str | None:  # type: ignore[override]
+            return None
+
+    with pytest.raises(ConfigurationError, match="^store: the methods of an Async"):
+        Deliveries(Async())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("returned", "kind"), [(True, "a bool"), (False, "a bool"), (b"handled", "a bytes")])
+async def test_store_that_answers_wrongly(returned: object, kind: str, make: Callable[..., Any]) -> None:
+    """A store whose `add` returns what Redis itself returns is told from another delivery in progress."""
+
+    class Wrong(MemoryDeliveryStore):
+        def add(self, key: str, value: str, seconds: float) -> Any:
+            return returned
+
+    with pytest.raises(ConfigurationError, match=f"^store: its method add returned {kind}") as caught:
+        async with make(Wrong()).once(completed()):
+            raise AssertionError
+    assert "decode_responses=True" in caught.value.hint
+
+
+async def test_refused_event(make: Callable[..., Any]) -> None:
+    """What is no event, such as the body, is refused by its kind."""
+    for wrong, kind in (({"request_id": "req_1"}, "a dict"), (b"{}", "a bytes"), (None, "None")):
+        with pytest.raises(InvalidRequestError, match=f"^event: {kind} is not allowed"):
+            async with make(MemoryDeliveryStore()).once(wrong):
+                raise AssertionError
+
+
 def test_twins() -> None:
     """`Deliveries` and `AsyncDeliveries`, and the two protocols, have the same methods with the same parameters."""
 
@@ -618,10 +661,10 @@ def test_memory_and_no_time(clock: Clock) -> None:
     assert store.add("k", "b", 10) is None
 
 
-@pytest.mark.parametrize("size", [0, -1])
-def test_refused_memory(size: int) -> None:
+@pytest.mark.parametrize(("size", "shown"), [(0, "0"), (-1, "-1"), (1.5, "1.5"), ("5", "a str"), (None, "None")])
+def test_refused_memory(size: Any, shown: str) -> None:
     """A store in memory that could hold nothing is refused."""
-    with pytest.raises(ConfigurationError, match="max_size"):
+    with pytest.raises(ConfigurationError, match=f"^max_size: {shown} is not allowed"):
         MemoryDeliveryStore(size)
 
 
@@ -723,6 +766,26 @@ def test_no_file(path: str) -> None:
     """A database in memory is refused: each step would see one of its own."""
     with pytest.raises(ConfigurationError, match="MemoryDeliveryStore"):
         SQLiteDeliveryStore(path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"path": None}, "path: None is not allowed"),
+        ({"path": b"file"}, "path: a bytes is not allowed"),
+        ({"path": "file", "timeout": "a"}, "timeout: a str is not allowed"),
+        ({"path": "file", "timeout": -1}, "timeout: -1 is not allowed"),
+        ({"path": "file", "timeout": None}, "timeout: None is not allowed"),
+    ],
+)
+def test_refused_options_of_file(
+    arguments: dict[str, Any], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A path or time of another kind is refused by its name, and no file is made."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigurationError, match=f"^{message}"):
+        SQLiteDeliveryStore(**arguments)
+    assert [] == list(tmp_path.iterdir())
 
 
 def test_unusable_file(tmp_path: Path) -> None:

@@ -66,9 +66,7 @@ def test_api_key(monkeypatch: pytest.MonkeyPatch, argument: str | None, environm
         (" https://proxy.example/v1\n", None, "https://proxy.example/v1"),
         ("HTTPS://PROXY.example/v1", None, "https://proxy.example/v1"),
         ("http://[::1]:8000", None, "http://[::1]:8000"),
-        ("", None, "https://api.fetchhive.com/v1"),
         (None, "", "https://api.fetchhive.com/v1"),
-        ("", "http://localhost:8000/v1", "http://localhost:8000/v1"),
     ],
 )
 def test_base_url(
@@ -130,6 +128,14 @@ def test_api_key_of_another_type(key: object, kind: str) -> None:
     assert f"api_key: {kind} is not allowed." == refusal(api_key=key).message
 
 
+def test_empty_base_url() -> None:
+    """An empty address, as of a variable that is not set, never means the service, where calls are billed."""
+    error = refusal(base_url="")
+
+    assert "base_url: it is empty." == error.message
+    assert "leave base_url= out" in error.hint
+
+
 @pytest.mark.parametrize(
     "base_url",
     [
@@ -157,7 +163,15 @@ def test_bad_base_url(base_url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("base_url", "kind"), [(5, "an int"), (b"https://h", "a bytes"), (httpx.URL("https://h"), "an URL")]
+    ("base_url", "kind"),
+    [
+        (5, "an int"),
+        (b"https://h", "a bytes"),
+        (0, "an int"),
+        (False, "a bool"),
+        (b"", "a bytes"),
+        (httpx.URL("https://h"), "an URL"),
+    ],
 )
 def test_base_url_of_another_type(base_url: object, kind: str) -> None:
     """An address of another type is refused by its type."""
