@@ -473,7 +473,7 @@ def test_async_store_in_the_wrong_place() -> None:
         async def add(self, key: str, value: str, seconds: float) -> str | None:  # type: ignore[override]
             return None
 
-    with pytest.raises(ConfigurationError, match="^store: the methods of an Async"):
+    with pytest.raises(ConfigurationError, match="the methods of an Async are async"):
         Deliveries(Async())  # type: ignore[arg-type]
 
 
