@@ -14,12 +14,12 @@ import httpx
 
 from .connections import (
     ONE_CONNECTION,
+    OPENING,
     Connection,
     Event,
     Lease,
     PoolBase,
     closed_error,
-    opens,
     own_trace,
     pool_timeout,
     traced,
@@ -65,7 +65,7 @@ class AsyncConnectionPool(PoolBase[httpx.AsyncHTTPTransport], httpx.AsyncBaseTra
         if self._http2:
             return await self._share(request)
         url = request.url
-        lease = _Stream(self, (url.raw_scheme, url.raw_host, url.port), self.ledger)
+        lease = _OpenStream(self, (url.raw_scheme, url.raw_host, url.port), self.ledger)
         try:
             if not lease.ledger.take(lease):
                 await self._wait(lease, request)
@@ -143,7 +143,7 @@ class _Opening:
         self._trace = trace
 
     async def __call__(self, event: str, info: Mapping[str, Any]) -> None:
-        if opens(event):
+        if event in OPENING:
             self._connection.network_stream = info["return_value"]
             self._connection.received = join_async_writes(info["return_value"])
         if self._trace is not None:
@@ -156,8 +156,12 @@ class _Stream(Lease[httpx.AsyncHTTPTransport], httpx.AsyncByteStream):
     pool: AsyncConnectionPool
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        async for piece in self.stream:
-            yield piece
+        try:
+            async for piece in self.stream:
+                yield piece
+        except GeneratorExit:  # left half read, and collected
+            self.ledger.give_up(self)
+            raise
         self.ended = True
 
     async def aclose(self) -> None:
@@ -169,5 +173,15 @@ class _Stream(Lease[httpx.AsyncHTTPTransport], httpx.AsyncByteStream):
         finally:
             if self.connection is not None:
                 ledger.give_up(self)
+            self.__class__ = _Stream
+            self.response = None  # as in the sync pool
             if ledger.doomed:
                 await self.pool.close_doomed()
+
+
+class _OpenStream(_Stream):
+    """One that was not closed yet."""
+
+    def __del__(self) -> None:
+        if self.connection is not None:
+            self.ledger.abandoned.append(self)  # for the next request: the collector may run in any thread

@@ -37,6 +37,8 @@ Origin = tuple[bytes, bytes, Union[int, None]]  # scheme, host, port
 
 # A request's extension: as httpx's `trace`, and in its place, but only for a request that opens a connection.
 NEW_CONNECTION_TRACE = "new_connection_trace"
+# The events of a trace that are a new connection, whose network stream is their `return_value`.
+OPENING = ("connection.connect_tcp.complete", "connection.start_tls.complete")
 
 DEFAULT_LIMITS = httpx.Limits(max_connections=1000, max_keepalive_connections=1000, keepalive_expiry=5.0)
 ONE_CONNECTION = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=None)
@@ -123,6 +125,7 @@ class Ledger(Generic[TransportT]):
     Attributes:
         closed: Whether the pool was closed: nothing is given out or kept any more.
         doomed: Connections without a place, to be closed by the pool.
+        abandoned: Leases that the collector ended, which takes no lock: given up as soon as somebody else has it.
     """
 
     def __init__(self, limits: httpx.Limits, clock: Callable[[], float], make_event: Callable[[], Event]) -> None:
@@ -139,6 +142,7 @@ class Ledger(Generic[TransportT]):
         self._sweep_at = -math.inf
         self.closed = False
         self.doomed: deque[Connection[TransportT]] = deque()
+        self.abandoned: deque[Lease[TransportT]] = deque()
 
     def __repr__(self) -> str:
         return (
@@ -155,6 +159,8 @@ class Ledger(Generic[TransportT]):
         Raises:
             ClientClosedError: The pool is closed.
         """
+        if self.abandoned:
+            self.give_up_abandoned()
         now = self._clock()
         if now >= self._sweep_at:
             self._sweep(now)
@@ -229,6 +235,12 @@ class Ledger(Generic[TransportT]):
         del self._waiting[waiting]
         waiting.connection = following
         waiting.event.set()
+
+    def give_up_abandoned(self) -> None:
+        """Give up the leases whose bodies were collected."""
+        while self.abandoned:
+            self.give_up(self.abandoned[0])
+            del self.abandoned[0]
 
     def close(self) -> None:
         """Give up what is idle and wake all that wait, with nothing."""
@@ -375,11 +387,6 @@ def own_trace(request: httpx.Request) -> Any:
     return request.extensions.get(NEW_CONNECTION_TRACE) or request.extensions.get("trace")
 
 
-def opens(event: str) -> bool:
-    """Whether an event of a trace is a new connection, whose network stream is its `return_value`."""
-    return event in ("connection.connect_tcp.complete", "connection.start_tls.complete")
-
-
 def traced(request: httpx.Request, trace: Any) -> httpx.Request:
     """The same request with a trace; the caller's stays as it is, because it may be sent again."""
     extensions = {**request.extensions, "trace": trace}
@@ -429,7 +436,7 @@ class ConnectionPool(PoolBase[httpx.HTTPTransport], httpx.BaseTransport):
         if self._http2:
             return self._share(request)
         url = request.url
-        lease = _Stream(self, (url.raw_scheme, url.raw_host, url.port), self.ledger)
+        lease = _OpenStream(self, (url.raw_scheme, url.raw_host, url.port), self.ledger)
         try:
             with self.lock:
                 taken = lease.ledger.take(lease)
@@ -546,7 +553,7 @@ class _Opening:
         self._trace = trace
 
     def __call__(self, event: str, info: Mapping[str, Any]) -> None:
-        if opens(event):
+        if event in OPENING:
             self._connection.network_stream = info["return_value"]
             self._connection.received = join_writes(info["return_value"])
         if self._trace is not None:
@@ -559,8 +566,23 @@ class _Stream(Lease[httpx.HTTPTransport], httpx.SyncByteStream):
     pool: ConnectionPool
 
     def __iter__(self) -> Iterator[bytes]:
-        yield from self.stream
+        try:
+            yield from self.stream
+        except GeneratorExit:  # left half read, and collected
+            self._abandon()
+            raise
         self.ended = True
+
+    def _abandon(self) -> None:
+        """End the lease of a body that nobody closed; the collector may have come in where the lock is held."""
+        if self.connection is None:
+            return
+        self.ledger.abandoned.append(self)
+        if self.pool.lock.acquire(blocking=False):
+            try:
+                self.ledger.give_up_abandoned()
+            finally:
+                self.pool.lock.release()
 
     def close(self) -> None:
         pool = self.pool
@@ -573,5 +595,14 @@ class _Stream(Lease[httpx.HTTPTransport], httpx.SyncByteStream):
         finally:
             if self.connection is not None:
                 pool.give_up(self)
+        self.__class__ = _Stream
+        self.response = None  # which holds this one: a circle would be left to the collector
         if self.ledger.doomed:
             pool.close_doomed()
+
+
+class _OpenStream(_Stream):
+    """One that was not closed yet. Only this has a finalizer, in which Python would ignore Ctrl-C."""
+
+    def __del__(self) -> None:
+        self._abandon()

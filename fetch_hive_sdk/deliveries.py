@@ -197,8 +197,12 @@ async def _call(function: Callable[..., Any], *arguments: object) -> Any:
         return await function(*arguments)
     from anyio import to_thread
 
+    from .drivers import in_own_task
+
     # In a list, because trio refuses a thread that returns a coroutine: one of a wrapped coroutine function.
-    (done,) = await to_thread.run_sync(lambda: [function(*arguments)])
+    # In a task of its own, because for a thread only the cancellation of a scope waits: what is added after it was
+    # removed would block the event.
+    (done,) = await in_own_task(lambda: to_thread.run_sync(lambda: [function(*arguments)]))
     return await done if inspect.isawaitable(done) else done
 
 

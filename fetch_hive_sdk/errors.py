@@ -373,10 +373,8 @@ _NO_KEY_HINT = (
     "No API key was sent. Check the webhook secret, if the call has one: it is the signing secret on the deployment's "
     "page in the dashboard, and of this deployment. Check base_url too."
 )
-_DAILY_HINT = "The call did not run. The count starts anew at midnight UTC (see resets_at); a higher plan allows more."
-_CONCURRENCY_HINT = (
-    "The call did not run. Try again when a workflow has ended, or pass callback_url=: callback delivery queues."
-)
+_DAILY_HINT = "The count starts anew at midnight UTC (see resets_at); a higher plan allows more."
+_CONCURRENCY_HINT = "Try again when a workflow has ended, or pass callback_url=: callback delivery queues."
 MAY_HAVE_RUN_HINT = (
     "The run may have started, and may be billed: look it up in the dashboard before you repeat the call."
 )
@@ -413,10 +411,11 @@ def status_error(
         hint = _not_found_hint(response.request.url.path, said_by_service(body)) or hint
     if status == 401 and "Authorization" not in response.request.headers:
         hint = _NO_KEY_HINT
+    did_not_run = "" if may_have_run else "The call did not run. "  # unless an attempt before this one did
     if is_daily_limit(status, body):
-        cls, hint = DailyLimitError, _DAILY_HINT
+        cls, hint = DailyLimitError, f"{did_not_run}{_DAILY_HINT}"
     elif status == 429 and "concurrency" in said_by_service(body).lower():
-        cls, hint = ConcurrencyLimitError, _CONCURRENCY_HINT
+        cls, hint = ConcurrencyLimitError, f"{did_not_run}{_CONCURRENCY_HINT}"
     hint = f"{hint} {advice}".rstrip()
     if retry_after is not None:
         hint = f"{hint} The service asks to wait {retry_after:g} s."

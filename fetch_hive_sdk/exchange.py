@@ -141,6 +141,7 @@ def _accepted(operation: Operation[Any], settings: Settings) -> Exchange[Arrived
     policy = settings.retry_policy
     attempt = 0
     unanswered = False  # an attempt may have reached the service
+    doubtful = False  # an attempt may have run: whatever comes of a later one, the call may have
     while True:
         attempt += 1
         started = time.monotonic()
@@ -151,12 +152,15 @@ def _accepted(operation: Operation[Any], settings: Settings) -> Exchange[Arrived
         if isinstance(outcome, Arrived):
             if outcome.response.is_success:
                 return outcome
-            error, again = _status_error(operation, settings, outcome.response, unanswered=unanswered)
+            error, again = _status_error(
+                operation, settings, outcome.response, unanswered=unanswered, doubtful=doubtful
+            )
             unanswered = unanswered or outcome.response.status_code >= 500
         else:
             assert outcome is not None
-            error, again = _failure(operation, settings, outcome)
+            error, again = _failure(operation, settings, outcome, doubtful=doubtful)
             unanswered = unanswered or outcome.sent
+        doubtful = error.may_have_run
         again = again and operation.can_be_sent_again
         if not again or attempt > policy.max_retries or (error.retry_after or 0) > policy.max_retry_after:
             raise error from (shown(outcome.error, outcome.request) if isinstance(outcome, Failure) else None)
@@ -168,7 +172,7 @@ def _accepted(operation: Operation[Any], settings: Settings) -> Exchange[Arrived
 
 
 def _status_error(
-    operation: Operation[Any], settings: Settings, response: httpx.Response, *, unanswered: bool
+    operation: Operation[Any], settings: Settings, response: httpx.Response, *, unanswered: bool, doubtful: bool
 ) -> tuple[errors.APIStatusError, bool]:
     status = response.status_code
     body = errors.response_body(response)
@@ -182,8 +186,9 @@ def _status_error(
             retry_after=retry_after,
         )
 
-    may_have_run = operation.effect != "nothing" and retries.may_have_run(
-        status, direct_workflow=operation.direct_workflow, retry_after=retry_after
+    may_have_run = doubtful or (
+        operation.effect != "nothing"
+        and retries.may_have_run(status, direct_workflow=operation.direct_workflow, retry_after=retry_after)
     )
     gone = MAY_BE_GONE_HINT if unanswered and operation.method == "DELETE" and status in (404, 410, 422) else ""
     error = errors.status_error(
@@ -192,15 +197,18 @@ def _status_error(
         call=operation.name,
         may_have_run=may_have_run,
         advice=_doubt(operation) if may_have_run else gone,
-        retryable=repeated_by(RetryPolicy()),
+        retryable=repeated_by(RetryPolicy()) and not doubtful,
         retry_after=retry_after,
     )
     return error, repeated_by(settings.retry_policy)
 
 
-def _failure(operation: Operation[Any], settings: Settings, failure: Failure) -> tuple[APIConnectionError, bool]:
+def _failure(
+    operation: Operation[Any], settings: Settings, failure: Failure, *, doubtful: bool
+) -> tuple[APIConnectionError, bool]:
     timed_out = isinstance(failure.error, httpx.TimeoutException)
-    may_have_run = operation.effect != "nothing" and failure.sent
+    sent = operation.effect != "nothing" and failure.sent
+    may_have_run = doubtful or sent
     what, hint = _what_happened(operation, failure)
     error = also(APITimeoutError if timed_out else APIConnectionError, type(failure.error))(
         f"{operation.name}: {what}.",
@@ -209,7 +217,7 @@ def _failure(operation: Operation[Any], settings: Settings, failure: Failure) ->
         retryable=not may_have_run and not failure.hopeless,
         request=failure.request,
     )
-    again = settings.retry_policy.repeats_failure(effect=operation.effect, may_have_run=may_have_run)
+    again = settings.retry_policy.repeats_failure(effect=operation.effect, may_have_run=sent)
     return error, again and not failure.hopeless
 
 

@@ -158,14 +158,20 @@ class StreamReader(Generic[ResultT]):
 
     def _add(self, event: StreamEvent) -> None:
         if isinstance(event, ToolEvent):
-            self._answer.setdefault("tool_calls", []).append(_tool_call(event))
+            self._list("tool_calls").append(_tool_call(event))
         elif isinstance(event, ArtifactEvent):
-            self._answer.setdefault("artifacts", []).extend([event["artifact"]] if event.artifact else [])
+            self._list("artifacts").extend([event["artifact"]] if event.artifact else [])
         elif isinstance(event, UsageEvent):
             self._answer.update((name, value) for name, value in event.items() if name not in ("type", "request_id"))
             self.complete = True
         elif isinstance(event, ErrorEvent):
             self._fail(event)
+
+    def _list(self, name: str) -> list[Any]:
+        # What the usage event has under this name is that event's own, and may be anything.
+        mine: list[Any] = list(self._answer[name]) if isinstance(self._answer.get(name), list) else []
+        self._answer[name] = mine
+        return mine
 
     def _fail(self, event: ErrorEvent) -> None:
         if self.request is not None:  # the service may repeat what it was asked with
@@ -212,7 +218,18 @@ def _tool_call(event: ToolEvent) -> dict[str, Any]:
 
 def _is_plain(response: httpx.Response) -> bool:
     """Whether the body is as it came, and can be taken without the layers that httpx has for those that are not."""
-    return "Content-Encoding" not in response.headers
+    # One that a hook has read is in the response, and its connection may be another call's.
+    return "Content-Encoding" not in response.headers and not response.is_stream_consumed
+
+
+def _decoded(response: httpx.Response, raw: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    # In place of httpx's generator, which a broken encoding would leave to the collector; and on a response of its
+    # own, because the other leads to `raw`, and a circle would keep a stream that is left from being collected.
+    decoding = httpx.Response(
+        response.status_code, headers=response.headers, stream=response.stream, request=response.request
+    )
+    decoding.aiter_raw = lambda chunk_size=None: raw  # type: ignore[method-assign]
+    return decoding.aiter_bytes()
 
 
 class _StreamState(Generic[ResultT]):
@@ -289,7 +306,8 @@ class _StreamState(Generic[ResultT]):
     def _note_open(self, response: httpx.Response) -> None:
         self._reader.request = response.request
         connection: Any = response.extensions.get("network_stream")
-        if response.http_version == "HTTP/1.1" and hasattr(connection, "last_read"):
+        mine = response.http_version == "HTTP/1.1" and not response.is_stream_consumed
+        if mine and hasattr(connection, "last_read"):
             self._connection = connection
             if _is_plain(response):
                 connection.last_read = b""
@@ -340,6 +358,7 @@ class Stream(_StreamState[ResultT]):
         self._pool = pool
         self._chunks: Iterator[bytes]
         self._process = 0
+        self._given_back = False
 
     def __enter__(self) -> Self:
         self._alone(self._open)
@@ -399,6 +418,8 @@ class Stream(_StreamState[ResultT]):
     def _shut(self) -> None:
         try:
             self._note_shut()
+            with self._lock:  # from here on the connection may be another call's
+                self._given_back = True
             if self._response is not None:
                 self._response.close()
         finally:
@@ -406,10 +427,12 @@ class Stream(_StreamState[ResultT]):
                 cast("httpx.SyncByteStream", self._response.stream).close()
 
     def _wake_reader(self) -> None:
-        # Closing a socket does not wake who waits on it; shutting it down does. Not so a connection that is
-        # given back already, or serves other calls or the parent of a fork.
+        # Closing a socket does not wake who waits on it; shutting it down does. Not so a connection that may be
+        # another call's by now, or serves other calls or the parent of a fork.
         response = self._response
-        if response is None or response.is_closed or response.http_version == "HTTP/2" or self._process != os.getpid():
+        if response is None or self._given_back or response.is_closed:
+            return
+        if response.http_version == "HTTP/2" or self._process != os.getpid():
             return
         network = response.extensions.get("network_stream")
         connection = network and network.get_extra_info("socket")
@@ -568,6 +591,8 @@ class AsyncStream(_StreamState[ResultT]):
         self._note_close()
         if not self._busy:
             await self._shut()
+        elif self._closing:  # by who reads: the connection may be another call's by now
+            pass
         elif self._connection is not None:
             await self._connection.aclose()  # which wakes who reads from it
         else:
@@ -615,11 +640,12 @@ class AsyncStream(_StreamState[ResultT]):
                 response = await drive_async(open_stream(self._operation, self._settings), self._pool)
                 self._response = response
                 self._note_open(response)
-                self._raw = self._chunks = aiter(cast("httpx.AsyncByteStream", response.stream))
-                if not _is_plain(response):
-                    # In place of httpx's generator, which a broken encoding would leave to the collector.
-                    response.aiter_raw = lambda chunk_size=None: self._raw  # type: ignore[method-assign]
-                    self._chunks = response.aiter_bytes()
+                if response.is_stream_consumed:  # by a hook: the connection may be another call's
+                    self._raw = self._chunks = response.aiter_bytes()
+                else:
+                    self._raw = self._chunks = aiter(cast("httpx.AsyncByteStream", response.stream))
+                    if not _is_plain(response):
+                        self._chunks = _decoded(response, self._raw)
         except StopAsyncIteration as error:
             self._refusal = RuntimeError("The transport or a hook raised StopAsyncIteration.")
             raise self._refusal from error
@@ -666,6 +692,8 @@ class AsyncStream(_StreamState[ResultT]):
     async def _read_in_scope(self) -> None:
         patience = self._patience()
         with anyio.move_on_after(None if patience == math.inf else patience) as self._waiting:
+            if self._left_early:  # since the read began
+                self._waiting.cancel()
             while not (self._reader.events or self._reader.ended):
                 await self._take_piece()
         if self._waiting.cancelled_caught:
@@ -681,6 +709,8 @@ class AsyncStream(_StreamState[ResultT]):
 
     async def _drain(self) -> None:
         """Read to the end of the body, so that its connection can be used again."""
+        if self._closing:  # by another task, which reads on itself
+            return
         with anyio.move_on_after(_DRAIN_SECONDS) as self._waiting:
             await in_own_task(self._read_on)
         await self._shut()

@@ -554,6 +554,38 @@ async def test_cancelled_while_it_is_asked(clock: Clock, way: str) -> None:
         assert first
 
 
+def test_bare_cancellation_while_a_thread_works() -> None:
+    """A task of asyncio that is cancelled while a thread asks the store leaves no token behind."""
+    asked, removed = threading.Event(), threading.Event()
+
+    class Slow(MemoryDeliveryStore):
+        def add(self, key: str, value: str, seconds: float) -> str | None:
+            asked.set()
+            removed.wait(0.3)  # which must not come first
+            return super().add(key, value, seconds)
+
+        def remove(self, key: str, value: str) -> None:
+            super().remove(key, value)
+            removed.set()
+
+    deliveries = AsyncDeliveries(Slow())
+
+    async def handle() -> bool:
+        async with deliveries.once(completed()) as first:
+            return first
+
+    async def cancel_and_handle() -> bool:
+        task = asyncio.create_task(handle())
+        await asyncio.to_thread(asked.wait, 10)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await asyncio.to_thread(removed.wait, 10)
+        return await handle()
+
+    assert asyncio.run(cancel_and_handle())
+
+
 @ON_BOTH_LOOPS
 async def test_cancelled_when_it_is_done(way: str) -> None:
     """A cancellation after the work does not keep the store from being told of it."""

@@ -361,6 +361,23 @@ def test_mixed_failures() -> None:
     assert error.may_have_run is True
 
 
+@pytest.mark.parametrize(
+    "last",
+    [partial(httpx.ConnectError, "refused"), partial(answer, 429, DAILY), partial(answer, 429, CONCURRENCY)],
+    ids=["refused", "daily limit", "concurrency"],
+)
+def test_doubt_outlives_a_refusal(last: Callable[[], Any]) -> None:
+    """If an attempt may have run, the call may have, whatever the last attempt of it comes to."""
+    settings = SETTINGS.changed(retry_policy=RetryPolicy(invokes="always", max_retries=1))
+    steps, error = play(run(PROMPT, settings), httpx.ReadError("reset"), last())
+
+    assert repeated(1) == steps
+    assert (True, False) == (error.may_have_run, error.retryable)
+    assert "The run may have started" in error.hint
+    assert "did not run" not in str(error)
+    assert "Nothing was run" not in str(error)
+
+
 # --- how long -----------------------------------------------------------------------------------------
 
 

@@ -481,6 +481,31 @@ def test_odd_events(event: dict[str, Any]) -> None:
     assert "not the text" not in reader.result().response
 
 
+@pytest.mark.parametrize("odd", [None, "none", {"a": 1}, 5])
+def test_odd_lists_before_sound_events(odd: object) -> None:
+    """What a usage event has in the place of a list costs no tool call and no artifact that comes after it."""
+    reader = agent_reader()
+    tool, file = {"type": "tool", "tool": "t"}, {"type": "artifact", "artifact": {"file_url": "https://example.com/a"}}
+    reader.feed(wire({"type": "usage", "tool_calls": odd, "artifacts": odd}, tool, file, DONE))
+    reply = reader.result()
+
+    assert (["t"], ["https://example.com/a"]) == (
+        [call.tool_name for call in reply.tool_calls],
+        [one.file_url for one in reply.artifacts],
+    )
+
+
+def test_lists_of_an_event_stay_its_own() -> None:
+    """A tool call that comes after a usage event is added to the result, and not to that event."""
+    reader = agent_reader()
+    reader.feed(wire({"type": "usage", "tool_calls": [{"tool_name": "a"}]}, {"type": "tool", "tool": "b"}, DONE))
+    usage = reader.next()
+
+    assert usage is not None
+    assert [{"tool_name": "a"}] == usage["tool_calls"]
+    assert ["a", "b"] == [call.tool_name for call in reader.result().tool_calls]
+
+
 def test_odd_artifact_beside_a_sound_one() -> None:
     """An odd artifact does not cost the others."""
     reader = agent_reader()

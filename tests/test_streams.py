@@ -6,8 +6,10 @@ import asyncio
 import gc
 import importlib.metadata
 import threading
+import zlib
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import anyio
@@ -31,10 +33,13 @@ from fetch_hive_sdk import (
     StreamInterruptedError,
     UsageEvent,
 )
+from fetch_hive_sdk.async_connections import AsyncConnectionPool
+from fetch_hive_sdk.connections import ConnectionPool
 
 from .faulty_server import (
     Exchange,
     FaultyServer,
+    Step,
     chunked,
     close,
     json_reply,
@@ -51,6 +56,21 @@ USAGE = '{"request_id":"req_1","type":"usage","usage":{"total_tokens":3},"stop_r
 ERROR = '{"type":"error","error":"provider failed","error_code":"internal_server_error","request_id":"req_1"}'
 DONE = "[DONE]"
 WHOLE = stream(LET, HEL, LO, USAGE, DONE)
+
+
+def zipped(*events: str, end: Step | None = None) -> Step:
+    """The events with gzip, each in a chunk of its own."""
+    packer = zlib.compressobj(wbits=31)
+    pieces = [packer.compress(f"data: {event}\n\n".encode()) + packer.flush(zlib.Z_SYNC_FLUSH) for event in events]
+
+    def step(exchange: Exchange) -> None:
+        head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Encoding: gzip\r\n"
+        exchange.send(f"{head}Transfer-Encoding: chunked\r\n\r\n".encode())
+        for piece in (*pieces, packer.flush()) if end is None else pieces:
+            exchange.send(b"%x\r\n%s\r\n" % (len(piece), piece))
+        exchange.send(b"0\r\n\r\n") if end is None else end(exchange)
+
+    return step
 
 
 def prompt(client: Any) -> Any:
@@ -311,16 +331,192 @@ def test_break_frees_the_connection_at_once(faulty: FaultyServer) -> None:
             next(kept)
 
 
+ONE = httpx.Limits(max_connections=1)
+
+
+@pytest.mark.parametrize("make_pool", [AsyncConnectionPool, httpx.AsyncClient])
+@pytest.mark.parametrize("packed", [False, True], ids=["plain", "packed"])
 @pytest.mark.parametrize("flavor", ["asyncio"], indirect=True)
-async def test_garbage_frees_the_connection(faulty: FaultyServer, flavor: str) -> None:
+async def test_garbage_frees_the_connection(faulty: FaultyServer, flavor: str, packed: bool, make_pool: Any) -> None:
     """An async stream that is left without a block gives its connection back when it is collected."""
-    faulty.then(stream(HEL, LO, end=wait_for_hang_up), WHOLE)
-    async with httpx.AsyncClient(limits=httpx.Limits(max_connections=1)) as one:
+    faulty.then(zipped(HEL, LO, end=wait_for_hang_up) if packed else stream(HEL, LO, end=wait_for_hang_up), WHOLE)
+    async with make_pool(limits=ONE) as one:
         client = AsyncFetchHive("fhk_test", faulty.base_url, http_client=one, timeout=5)
         async for _ in prompt(client):
             break
         gc.collect()
         assert "Hello" == (await prompt(client).final()).response
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of a socket that nobody closed
+@pytest.mark.parametrize("read", [0, 1], ids=["only opened", "half read"])
+@pytest.mark.parametrize("waiting", [False, True], ids=["free", "one waits"])
+def test_garbage_of_the_sync_client(faulty: FaultyServer, read: int, waiting: bool) -> None:
+    """A sync stream that nobody closed gives its place up once it is collected, also to a call that waits for one."""
+    faulty.then(stream(HEL, LO, end=wait_for_hang_up), WHOLE)
+    with ConnectionPool(limits=ONE) as one, ThreadPoolExecutor(1) as threads:
+        client = FetchHive("fhk_test", faulty.base_url, http_client=one, timeout=5)
+        left = prompt(client)
+        left.__enter__()
+        for _ in range(read):
+            next(left)
+        following = threads.submit(prompt(client).final) if waiting else None
+        while waiting and " 0 requests waiting" in repr(one):
+            threading.Event().wait(0.005)
+        del left
+        gc.collect()
+        assert "Hello" == (following.result() if following else prompt(client).final()).response
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of a socket that nobody closed
+@pytest.mark.parametrize("flavor", ["asyncio"], indirect=True)
+async def test_garbage_that_was_only_opened(faulty: FaultyServer, flavor: str) -> None:
+    """An async stream that was entered, never read and never closed gives its place up to the next call."""
+    faulty.then(stream(HEL, LO, end=wait_for_hang_up), WHOLE)
+    async with AsyncConnectionPool(limits=ONE) as one:
+        client = AsyncFetchHive("fhk_test", faulty.base_url, http_client=one, timeout=5)
+        await prompt(client).__aenter__()
+        gc.collect()
+        assert "Hello" == (await prompt(client).final()).response
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["plain", "packed"])
+@pytest.mark.parametrize("flavor", ["asyncio", "trio"], indirect=True)
+async def test_a_stream_that_a_hook_has_read(faulty: FaultyServer, flavor: str, packed: bool) -> None:
+    """It is taken from the response: by then its connection may be that of another call, which is left alone."""
+    arrived, go_on = threading.Event(), threading.Event()
+
+    def late(exchange: Exchange) -> None:
+        arrived.set()
+        go_on.wait(5)
+        json_reply('{"response":"other"}')(exchange)
+
+    async def read(response: httpx.Response) -> None:
+        await response.aread()
+
+    others: list[str] = []
+    faulty.then((zipped if packed else stream)(LET, HEL, LO, USAGE, DONE), late)
+    async with httpx.AsyncClient(event_hooks={"response": [read]}) as given, anyio.create_task_group() as tasks:
+        client = AsyncFetchHive("fhk_test", faulty.base_url, http_client=given, timeout=5, idle_timeout=2)
+
+        async def call() -> None:
+            others.append((await client.invoke_prompt(deployment="d")).response)
+
+        async with prompt(client) as opened:
+            tasks.start_soon(call)
+            await anyio.to_thread.run_sync(arrived.wait, 5)
+            assert "Hello" == (await opened.final()).response
+        go_on.set()
+    assert (["other"], 1) == (others, faulty.connections)
+
+
+def test_a_stream_that_a_hook_of_the_sync_client_has_read(faulty: FaultyServer) -> None:
+    """The same for the sync client: nothing more is waited for on the connection."""
+    faulty.then(WHOLE, json_reply('{"response":"other"}'))
+    with httpx.Client(event_hooks={"response": [lambda response: response.read()]}) as given:
+        client = FetchHive("fhk_test", faulty.base_url, http_client=given, timeout=5, idle_timeout=2)
+        with prompt(client) as opened:
+            assert "other" == client.invoke_prompt(deployment="d").response
+            assert "Hello" == opened.final().response
+    assert 1 == faulty.connections
+
+
+@pytest.mark.parametrize("turns", range(6))
+@pytest.mark.parametrize("flavor", ["asyncio"], indirect=True)
+async def test_closing_a_stream_at_its_end_breaks_no_other_call(faulty: FaultyServer, flavor: str, turns: int) -> None:
+    """Who closes a stream just when its reader gives the connection back leaves the next call on it alone."""
+    go_on = threading.Event()
+
+    def late(exchange: Exchange) -> None:
+        go_on.wait(5)
+        json_reply('{"response":"other"}')(exchange)
+
+    faulty.then(WHOLE, late)
+    async with AsyncFetchHive("fhk_test", faulty.base_url, timeout=5) as client:
+        opened = prompt(client)
+        await opened.__aenter__()
+        reading = asyncio.create_task(opened.final())
+        while not opened.http_response.is_closed:  # noqa: ASYNC110 - the very turn is what matters
+            await asyncio.sleep(0)
+        other = asyncio.create_task(client.invoke_prompt(deployment="d"))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await opened.aclose()
+        go_on.set()
+        assert "other" == (await other).response
+        assert "Hello" == (await reading).response
+
+
+@pytest.mark.parametrize("turns", range(4))
+@pytest.mark.parametrize("flavor", ["asyncio"], indirect=True)
+async def test_reading_on_while_another_closes_at_the_end(
+    faulty: FaultyServer, connections: dict[str, Any], flavor: str, turns: int
+) -> None:
+    """Who asks for the next event while the end of the stream is read by a close gets its end."""
+    whole = b"".join(f"data: {event}\n\n".encode() for event in (HEL, LO, USAGE, DONE))
+    faulty.then(chunked(whole, end=lambda exchange: (exchange.pause(0.1), exchange.send(b"0\r\n\r\n"))))
+    async with AsyncFetchHive("fhk_test", faulty.base_url, timeout=5, **connections) as client:
+        opened = prompt(client)
+        for _ in range(3):
+            await opened.__anext__()
+
+        async def read_on() -> list[Any]:
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            return [event async for event in opened]
+
+        assert [None, []] == await asyncio.gather(opened.aclose(), read_on())
+
+
+@pytest.mark.parametrize("turns", range(4))
+@pytest.mark.parametrize("flavor", ["asyncio"], indirect=True)
+async def test_closing_wakes_a_read_that_has_just_begun(flavor: str, turns: int) -> None:
+    """With a transport that has no socket, too, a close in the first turns of a read ends that at once."""
+
+    async def body() -> Any:
+        yield f"data: {HEL}\n\n".encode()
+        await anyio.sleep(30)
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(lambda _: httpx.Response(200, content=body()))) as given:
+        opened = prompt(AsyncFetchHive("fhk_test", http_client=given))
+        await opened.__anext__()
+        reading = asyncio.create_task(opened.__anext__())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await opened.aclose()
+        with pytest.raises(StreamClosedError):
+            await asyncio.wait_for(reading, 10)
+
+
+def test_closing_a_sync_stream_at_its_end_breaks_no_other_call(faulty: FaultyServer) -> None:
+    """A thread that comes to close a stream when its reader has given the connection back leaves that alone."""
+    ready, given_back = threading.Event(), threading.Event()
+    faulty.then(WHOLE, json_reply('{"response":"other"}'))
+    with FetchHive("fhk_test", faulty.base_url, timeout=5) as client:
+        opened = prompt(client)
+        opened.__enter__()
+        network = opened.http_response.extensions["network_stream"]
+        asked = network.get_extra_info
+
+        def asked_late(info: str) -> Any:
+            if threading.current_thread() is closing:  # between its look at the stream and the end of its connection
+                ready.set()
+                given_back.wait(1)
+            return asked(info)
+
+        network.get_extra_info = asked_late
+        closing = threading.Thread(target=opened.close)
+        opened._busy = True  # as in the middle of a read
+        closing.start()
+        assert ready.wait(5)
+        reading = threading.Thread(target=opened._shut)
+        reading.start()
+        reading.join(0.1)
+        assert not opened.http_response.is_closed  # it waits for who was looking
+        given_back.set()
+        closing.join()
+        reading.join()
+        assert "other" == client.invoke_prompt(deployment="d").response
 
 
 @pytest.mark.parametrize("flavor", ["asyncio", "trio"], indirect=True)
