@@ -173,7 +173,7 @@ class _Stream(Lease[httpx.AsyncHTTPTransport], httpx.AsyncByteStream):
         finally:
             if self.connection is not None:
                 ledger.give_up(self)
-            self.__class__ = _Stream
+            self.__class__ = _Stream  # pyright: ignore[reportAttributeAccessIssue]
             self.response = None  # as in the sync pool
             if ledger.doomed:
                 await self.pool.close_doomed()

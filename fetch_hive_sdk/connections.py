@@ -595,7 +595,7 @@ class _Stream(Lease[httpx.HTTPTransport], httpx.SyncByteStream):
         finally:
             if self.connection is not None:
                 pool.give_up(self)
-        self.__class__ = _Stream
+        self.__class__ = _Stream  # pyright: ignore[reportAttributeAccessIssue]
         self.response = None  # which holds this one: a circle would be left to the collector
         if self.ledger.doomed:
             pool.close_doomed()

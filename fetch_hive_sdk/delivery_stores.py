@@ -81,8 +81,8 @@ class SQLiteDeliveryStore:
     """Remembers deliveries in a SQLite file, for all threads and processes of this machine.
 
     Each step is a transaction on a connection of its own, so nothing has to be closed and a fork does no harm. What
-    is out of date is deleted on the way. Times are the system clock's: where that is put back, what was remembered until
-    then stays for as much longer.
+    is out of date is deleted on the way. Times are the system clock's: where that is put back, what was remembered
+    until then stays for as much longer.
 
     Args:
         path: The file. One that is not there is made, readable by its owner alone. It may be a database of your

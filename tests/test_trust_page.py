@@ -37,6 +37,21 @@ def test_figures_stand_beside_the_others(tmp_path: Path) -> None:
     assert "1 promises were tried. All were kept." in page
 
 
+def test_what_is_not_whole_is_said_first(tmp_path: Path) -> None:
+    """The top of the page names the quick runs and what was left out; a section tells if it is of another day."""
+    whole = {"rows": [], "notes": [], "failures": []}
+    reports = {name: {**whole, "date": "2000-01-02"} if name == "soak" else whole for name in SECTIONS}
+    around = surroundings(None)
+    write(reports, around, tmp_path)
+    page = (tmp_path / "reliability.md").read_text("utf-8")
+    assert "Not the whole" not in page
+    assert 1 == page.count("Measured on 2000-01-02.")
+    del reports["load"]
+    write({**reports, "fuzz": {**whole, "quick": True}}, around, tmp_path)
+    page = (tmp_path / "reliability.md").read_text("utf-8")
+    assert "**Not the whole. Quick runs: Fuzzing. Left out: Load and forks.**" in page.partition("## A server")[0]
+
+
 def test_a_broken_promise_is_said_first(tmp_path: Path) -> None:
     """The top of the page counts what was broken, and its section names the case."""
     report = Report("Callbacks", notes=["A note."], failures=["a forgery was accepted"])

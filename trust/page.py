@@ -46,33 +46,38 @@ SECTIONS: dict[str, Section] = {
         "A server on raw sockets, plain and with TLS, refuses, resets, hangs, drips, lies about lengths, sends "
         "garbage, cuts its answer at each byte, redirects, answers every status with every kind of body and every "
         "form of `Retry-After`, and shows certificates that are not its own. Each fault is played to each kind of "
-        "call (prompt, stream, workflow, agent, look-up, upload) on both clients, with their own connections and with "
-        "a caller's httpx client. A case is survived if its error has the right class and fields, no run was "
-        "started twice, it ended within the documented time, the next call on the same client succeeds, and "
-        "nothing is left: no connection, task, thread or warning, and no key in the error.",
+        "call (prompt, stream, workflow, agent, look-up, upload) that it is made for, on both clients, the async one "
+        "on asyncio and trio, and with a caller's httpx client. A case is survived if its error has the right class "
+        "and fields, no run was started twice, it ended within the documented time and one second, if need be when "
+        "it is played again alone, the next call on the same client succeeds, and nothing is left: no connection, "
+        "task, thread or warning, and no key in the error.",
         ("cases tried", "cases survived", "runs started twice"),
     ),
     "peers": Section(
         "The same faults, and others' calls",
-        "Each SDK makes the call that costs money in its own API, with its own defaults for retries. Where a request "
-        "arrives whole and nothing is refused, a second one may start, and bill, the same work again.",
-        ("faults tried", "faults survived", "started more than once"),
+        "Each SDK makes the call that costs money in its own API, with its own defaults for retries. Where no complete "
+        "answer came, a request that is repeated may start, and bill, the same work again. After an error status that "
+        "does not say that nothing ran, only the service knows.",
+        ("faults tried", "faults survived", "request repeated"),
         peers=True,
     ),
     "interruptions": Section(
         "Interruptions",
         "Each call is broken off at its first step, at its second, and so on: at each await by cancellation, on "
-        "asyncio and trio; at each line, and in this SDK's code at each bytecode, by a keyboard interrupt. Then "
-        "the same client, whose pool has a single connection, has to make a good call.",
+        "asyncio and trio; at each line of the SDK, its caller, httpx and httpcore, and in this SDK's code at each "
+        "bytecode, by a keyboard interrupt, which has to end the call. Then the same client, whose pool has a single "
+        'connection, has to make a good call. What Ctrl-C can still do is in the rows "left out".',
         (
             "async calls broken off at an await (asyncio and trio): p",
             "sync calls broken off by Ctrl-C at a line of the SDK, httpx and httpcore: p",
+            "sync calls broken off by Ctrl-C at a line of the SDK, httpx and httpcore: left out",
         ),
     ),
     "fuzz": Section(
         "Fuzzing",
-        "Random and mutated inputs from a seed, against one property each. `make fuzz` runs for as long as you like, "
-        "guided by coverage where that can be had.",
+        "Random and mutated inputs from a seed, against one property each. Streams are also read off a real "
+        "connection, in chunks of any size, of which any number arrives at once. `make fuzz` runs for as long as you "
+        "like, guided by coverage where that can be had.",
         ("all cases", "callback: accepted", "failures in all cases"),
     ),
     "callbacks": Section(
@@ -102,8 +107,7 @@ SECTIONS: dict[str, Section] = {
     ),
     "soak": Section(
         "Soak",
-        "One client, 100,000 calls on threads and 100,000 on an event loop; a twentieth of them go wrong, in every "
-        "way.",
+        "One client, calls on threads, then on an event loop; a twentieth of them go wrong, in every way.",
         (
             *(f"{client}, 100,000 calls: {what}" for client in ("sync", "async") for what in SOAK_HEADLINE),
             "sync, from call 5,500 to 20,000: bytes grown",
@@ -115,6 +119,11 @@ SECTIONS: dict[str, Section] = {
         ("wheels built again", "imports of undeclared"),
     ),
 }
+
+
+def today() -> str:
+    """The date of a run, in UTC."""
+    return datetime.datetime.now(datetime.timezone.utc).date().isoformat()
 
 
 def surroundings(peers_python: Path | None) -> dict[str, Any]:
@@ -129,7 +138,7 @@ def surroundings(peers_python: Path | None) -> dict[str, Any]:
         installed = json.loads(told.stdout)
         versions |= {name: installed[name] for name in PEERS if name in installed}
     return {
-        "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
+        "date": today(),
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "system": platform.system(),
         "cores": os.cpu_count(),
@@ -156,6 +165,7 @@ def _page(reports: Mapping[str, Any], around: Mapping[str, Any]) -> Iterator[str
     yield "## Promises"
     yield ""
     yield from _promises(reports)
+    yield from _only_in_part(reports)
     for name, section in SECTIONS.items():
         if name not in reports:
             continue
@@ -167,7 +177,9 @@ def _page(reports: Mapping[str, Any], around: Mapping[str, Any]) -> Iterator[str
         yield ""
         yield from _table(report["rows"])
         if report.get("quick"):
-            yield "\nThis was a quick run, of a small part."
+            yield "\n**This was a quick run, of a small part.**"
+        if report.get("date", around["date"]) != around["date"]:
+            yield f"\nMeasured on {report['date']}."
         for note in (*report["notes"], *(f"**Broken:** {failure}" for failure in report["failures"])):
             yield f"\n{note}"
 
@@ -181,6 +193,15 @@ def _promises(reports: Mapping[str, Any]) -> Iterator[str]:
     yield "| --- | ---: | --- |"
     for what, ours, others in headline(reports):
         yield _line(what, ours, "; ".join(others))
+
+
+def _only_in_part(reports: Mapping[str, Any]) -> Iterator[str]:
+    """Which questions were not asked, or not in full."""
+    quick = [section.title for name, section in SECTIONS.items() if reports.get(name, {}).get("quick")]
+    missing = [section.title for name, section in SECTIONS.items() if name not in reports]
+    if quick or missing:
+        yield ""
+        yield f"**Not the whole. Quick runs: {', '.join(quick) or 'none'}. Left out: {', '.join(missing) or 'none'}.**"
 
 
 def headline(reports: Mapping[str, Any]) -> Iterator[tuple[str, str, list[str]]]:

@@ -17,8 +17,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from .page import SECTIONS, headline, surroundings, write
+from .page import SECTIONS, headline, surroundings, today, write
 
+LONGEST = 3600  # seconds a script may take
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -28,12 +29,15 @@ def run_script(name: str, python: str, *, quick: bool) -> dict[str, Any]:
         file = Path(folder) / "report.json"
         command = [python, "-m", f"trust.{name}", "--json", str(file), *(["--quick"] if quick else [])]
         began = time.perf_counter()
-        ended = subprocess.run(command, cwd=ROOT, check=False)
+        try:
+            status = subprocess.run(command, cwd=ROOT, check=False, timeout=LONGEST).returncode
+        except subprocess.TimeoutExpired:
+            status = f"no end after {LONGEST:,} s"
         seconds = round(time.perf_counter() - began)
         print(f"\n{name}: {seconds} s\n", flush=True)
         if file.exists():
             return {**json.loads(file.read_text(encoding="utf-8")), "seconds": seconds}
-    failure = f"The script {name} ended with {ended.returncode}."
+    failure = f"The script {name} ended with {status}."
     return {"title": name, "rows": [], "notes": [], "failures": [failure], "kept": False, "seconds": seconds}
 
 
@@ -52,7 +56,8 @@ def main() -> None:
     names = options.only or ([] if options.load else list(SECTIONS))
     for name in names:
         python = options.peers_python if SECTIONS[name].peers and options.peers_python else sys.executable
-        reports[name] = {**run_script(name, str(python), quick=options.quick), "quick": options.quick}
+        report = run_script(name, str(python), quick=options.quick)
+        reports[name] = {**report, "quick": options.quick, "date": today()}
     if options.save is not None:
         options.save.write_text(json.dumps({"reports": reports}, indent=1), encoding="utf-8")
     docs = options.docs
