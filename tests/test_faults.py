@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import gzip
+import json
+import pickle
 import socket
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -34,6 +37,7 @@ from .faulty_server import (
     reply,
     reset,
     say_nothing,
+    stream,
 )
 
 pytestmark = pytest.mark.anyio
@@ -44,6 +48,7 @@ DAILY = (
     '{"error":"Daily API rate limit reached","code":"api_rate_limit_exceeded","message":"You have reached your '
     'daily limit of 50 API calls. Resets at midnight UTC.","limit":50,"current":50}'
 )
+DONE = "[DONE]"
 AT_ONCE = RetryPolicy(initial_delay=0, max_delay=0)
 
 
@@ -226,6 +231,44 @@ async def test_a_200_that_is_no_answer_is_an_error(
             await invoke(client, call)
     assert (shown, 200, True) == (caught.value.body, caught.value.status_code, caught.value.may_have_run)
     assert 1 == len(faulty.requests)
+
+
+class Touch:
+    """Makes a file where it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize("call", ["prompt", "workflow", "agent", "prompt_stream"])
+async def test_the_content_of_an_answer_is_data(
+    call: str, tmp_path: Path, faulty: FaultyServer, make_client: Callable[..., Any]
+) -> None:
+    """Nothing in an answer is evaluated or unpickled, and no URL in it is fetched."""
+    touched = tmp_path / "touched"
+    with FaultyServer() as elsewhere:
+        texts = (f"{elsewhere.base_url}/a.pdf", f"__import__('pathlib').Path({str(touched)!r}).touch()")
+        for text in (*texts, pickle.dumps(Touch(touched), 0).decode("latin-1")):
+            artifact = {"file_url": text, "image_url": text}
+            fields = {
+                "type": "response",
+                "response": text,
+                "output": text,
+                "artifacts": [artifact],
+                "callback_url": text,
+            }
+            answer = json.dumps({"request_id": "req_1", "run_status": "completed", **fields, text: text})
+            faulty.now(stream(answer, DONE) if call == "prompt_stream" else json_reply(answer))
+            async with make_client(base_url=faulty.base_url) as client:
+                result = await invoke(client, call)
+            assert text in (result.get("response"), result.get("output"))
+        assert 0 == elsewhere.connections
+    assert not touched.exists()
+    pickle.loads(pickle.dumps(Touch(touched)))
+    assert touched.exists()  # it would have been seen
 
 
 async def test_a_broken_content_encoding_is_an_error(faulty: FaultyServer, make_client: Callable[..., Any]) -> None:

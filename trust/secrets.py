@@ -360,21 +360,27 @@ def _finish(coroutine: Any) -> None:
     raise AssertionError("it waits")
 
 
-def search_failing_calls(search: Search, cases: list[tuple[str, str, str]]) -> None:
+def search_failing_calls(search: Search, cases: list[tuple[str, str, str]]) -> int:
     """Make each of these calls fail, and search what came out.
 
     Args:
         search: Looks.
         cases: Names of `WAYS`, `CALLS` and faults.
+
+    Returns:
+        How many raised an error; a run that is told as failed inside an answer may be one.
     """
+    raised = 0
     with Log() as log:
         for way, call, fault in cases:
             scenario = f"{call} by {way}: {fault}"
             error = fail(WAYS[way], call, fault)
             if error is not None:
+                raised += 1
                 search.look_at_error(scenario, error)
             for channel, text in log.take():
                 search.look(scenario, channel, text, documented=_is_documented(way, call, fault, channel))
+    return raised
 
 
 def _is_documented(way: str, call: str, fault: str, channel: str) -> bool:
@@ -855,7 +861,7 @@ def measure(options: Options) -> Report:
     report = Report("Secrets: are the API key and the webhook secret anywhere to be seen?")
     search = Search(canaries())
     cases = all_cases(quick=options.quick)
-    search_failing_calls(search, cases)
+    raised = search_failing_calls(search, cases)
     search_wrong_settings(search)
     search_proxies(search)
     search_objects(search)
@@ -864,7 +870,7 @@ def measure(options: Options) -> Report:
     search_command_line(search, quick=options.quick)
     search_sandbox(search)
     report.add("scenarios with a canary key and a canary webhook secret", {OURS: len(search.scenarios)})
-    report.add("of them failing calls", {OURS: len(cases)})
+    report.add("of them calls that raised an error", {OURS: raised})
     report.add("texts searched: errors, logs, tracebacks with variables, pickles, pages", {OURS: search.places})
     report.add("canaries found", {OURS: len(search.found)}, "0", not search.found)
     report.add("canaries found where the documentation says they are", {OURS: len(search.documented)})
