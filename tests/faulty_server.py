@@ -11,6 +11,7 @@ import socket
 import ssl
 import struct
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -73,6 +74,8 @@ class FaultyServer:
         tls: The context with which it speaks TLS; None for plain connections.
         welcome: What is done to each connection first, with the event that says that the server stops. If it closes
             the connection, that is all.
+        patience: After how many seconds without anything new on a connection the server ends it, so that a client
+            without limits of its own does not wait for ever; None for never.
 
     Attributes:
         script: What the requests are answered with, by their order.
@@ -82,7 +85,9 @@ class FaultyServer:
         open: How many connections are open.
     """
 
-    def __init__(self, tls: ssl.SSLContext | None = None, welcome: Welcome | None = None) -> None:
+    def __init__(
+        self, tls: ssl.SSLContext | None = None, welcome: Welcome | None = None, *, patience: float | None = None
+    ) -> None:
         self.script: list[Step] = []
         self.requests: list[Exchange] = []
         self.connections = 0
@@ -93,6 +98,8 @@ class FaultyServer:
         self._before = 0  # requests before the script began
         self._stopping = threading.Event()
         self._open: set[socket.socket] = set()
+        self._patience = patience
+        self._since: dict[socket.socket, float] = {}  # when each connection last began with something
         self._threads: list[threading.Thread] = []
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
         port = self._listener.getsockname()[1]
@@ -119,6 +126,8 @@ class FaultyServer:
 
     def __enter__(self) -> Self:
         self._start(self._accept)
+        if self._patience is not None:
+            self._start(self._watch, self._patience)
         return self
 
     def __exit__(
@@ -151,7 +160,15 @@ class FaultyServer:
             self._open.add(connection)
             self._start(self._receive, connection)
 
+    def _watch(self, patience: float) -> None:
+        while not self._stopping.wait(patience / 16):
+            for connection, since in list(self._since.items()):
+                if time.monotonic() - since > patience:
+                    with suppress(OSError):  # past its encryption, which another thread may be busy with
+                        socket.socket.shutdown(connection, socket.SHUT_RDWR)
+
     def _receive(self, connection: socket.socket) -> None:
+        self._since[connection] = time.monotonic()
         try:
             if self.welcome is not None:
                 self.welcome(connection, self._stopping)
@@ -165,6 +182,7 @@ class FaultyServer:
                 self._open.discard(connection)
                 self._serve(secure)
         finally:
+            self._since.pop(connection, None)
             connection.close()
             self._open.discard(connection)
             self._note()
@@ -177,6 +195,7 @@ class FaultyServer:
         received = b""
         with connection:
             while not self._stopping.is_set():
+                self._since[connection] = time.monotonic()
                 while (request := _take_request(received)) is None:
                     try:
                         data = connection.recv(65536)
@@ -190,6 +209,7 @@ class FaultyServer:
                 exchange = Exchange(head, body, connection, self._stopping)
                 step = self.script[min(len(self.requests) - self._before, len(self.script) - 1)]
                 self.requests.append(exchange)
+                self._since[connection] = time.monotonic()
                 with suppress(OSError):  # a client that has gone is no error here
                     step(exchange)
                 self.answered += 1

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from collections.abc import Callable, Mapping
 from enum import Enum
+from functools import partial
+from itertools import accumulate
 from random import Random
 from typing import Any
 
@@ -16,25 +19,30 @@ from pydantic import BaseModel
 
 from fetch_hive_sdk import (
     APIStatusError,
+    AsyncStream,
     CallbackVerificationError,
     CallbackVerifier,
     ConfigurationError,
     FetchHive,
     InvalidRequestError,
+    Stream,
     UnexpectedResponseError,
+    streams,
 )
+from fetch_hive_sdk.results import AgentReply, Entity, Record, Result
 from fetch_hive_sdk.sse import EventTooLargeError, SSEDecoder
+from fetch_hive_sdk.streams import StreamReader
 from trust.fuzz import CASES, run_batch
-from trust.fuzz_inputs import CallbackInput, StreamInput
-from trust.fuzz_properties import BY_NAME, check_callback, check_decoder, meant, read_whole
+from trust.fuzz_inputs import EMPTY, RECORDS, CallbackInput, SentInput, StreamInput, names_read, record_like
+from trust.fuzz_properties import BY_NAME, check_callback, check_decoder, check_record, meant, read_whole
 
 # What a property gets here: examples of hypothesis, which are slow and shrink to the smallest; and random cases.
 EXAMPLES = {
-    "sse": (300, 8_000),
+    "sse": (300, 4_000),
     "reader": (100, 400),
-    "stream": (40, 150),
-    "callback": (500, 40_000),
-    "answer": (150, 800),
+    "stream": (20, 100),
+    "callback": (500, 15_000),
+    "answer": (150, 1_000),
     "argument": (200, 1_500),
     "request": (150, 1_500),
     "error": (80, 200),
@@ -78,6 +86,32 @@ def test_at_random(name: str) -> None:
     assert name != "callback" or 0.2 < tally.hits / tally.cases < 0.5
 
 
+@pytest.mark.parametrize("cls", RECORDS, ids=lambda cls: cls.__name__)
+def test_each_field(cls: type[Record]) -> None:
+    """Whatever comes under any one name that a record reads, the record can be used."""
+    for name in names_read(cls):
+        for value in [*EMPTY, None, True, 0, -1.5, "x", ["x"], {"total_tokens": []}]:
+            check_record(record_of(cls, {name: value}))
+
+
+def record_of(cls: type[Record], fields: dict[str, Any]) -> Record:
+    if issubclass(cls, (Result, Entity)):
+        return cls.from_json(json.dumps(fields).encode())
+    return cls.model_validate(fields)
+
+
+@pytest.mark.parametrize("name", ["prompt_tokens", "output_tokens"])
+def test_records_in_records(name: str) -> None:
+    """Records inside of records are filled with their own names, the older ones too, and with what nobody expects."""
+    made = [record_like(Random(seed), AgentReply) for seed in range(3_000)]
+
+    counts = [one["usage"].get(name) for one in made if isinstance(one.get("usage"), dict)]
+    assert [] in counts
+    assert any(isinstance(count, dict) and "total_tokens" in count for count in counts)
+    calls = [call for one in made if isinstance(one.get("tool_calls"), list) for call in one["tool_calls"]]
+    assert any(isinstance(call, dict) and isinstance(call.get("tool_input"), (list, dict)) for call in calls)
+
+
 # --- the checks themselves --------------------------------------------------------------------------------
 
 
@@ -111,6 +145,47 @@ def test_a_wrong_decoder_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 
     with pytest.raises(AssertionError, match="cut it is"):
         check_decoder(StreamInput(b"data: a\n\n", (4,), 100))
+
+
+@pytest.mark.parametrize("least", [2, 13, 60])
+@pytest.mark.parametrize("kind", [Stream, AsyncStream])
+def test_a_lost_piece_is_found(monkeypatch: pytest.MonkeyPatch, kind: type, least: int) -> None:
+    """A stream that loses the last of the pieces that came together is found, however many those are."""
+    count = kind._more_behind
+
+    def lose(self: Any, piece: bytes) -> int:
+        more: int = count(self, piece)
+        feed = partial(StreamReader.feed, self._reader)
+        # As the pieces are joined, so a byte is missing at their end.
+        self._reader.feed = (lambda data: feed(data[:-1])) if more + 1 >= least else feed
+        return more
+
+    monkeypatch.setattr(kind, "_more_behind", lose)
+
+    check = BY_NAME["stream"].check
+    check(in_bundles(least - 1))
+    with pytest.raises(AssertionError, match=r"had come, and it waited|from a connection"):
+        check(in_bundles(least))
+
+
+def in_bundles(count: int, *bundled: int) -> SentInput:
+    """So many events, each a chunk, that are sent together or cut at some places."""
+    events = [b'data: {"type":"response","response":"%d"}\n\n' % number for number in range(count)]
+    parts = [part for event in events for part in (b"\r\n%x\r\n" % len(event), event)]
+    parts = [parts[0][2:], *parts[1:], b"\r\n0\r\n\r\n"]
+    cuts = tuple(accumulate(map(len, events[:-1])))
+    return SentInput(b"".join(events), cuts, 1000, "", "chunked", tuple(parts), bundled, broken=False)
+
+
+def test_a_held_event_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stream that waits for a piece that has not come, while it holds an event, is found."""
+    given = in_bundles(2, 51)  # in the head of the second chunk
+    assert [1, 1] == [data.count(b"\n\n") for _, data in given.bundles]
+    BY_NAME["stream"].check(given)
+
+    monkeypatch.setattr(streams, "pieces_at_hand", lambda *_: 1)
+    with pytest.raises(AssertionError, match="1 events had come, and it waited after \\[\\]"):
+        BY_NAME["stream"].check(given)
 
 
 def test_the_reference() -> None:

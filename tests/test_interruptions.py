@@ -20,12 +20,15 @@ from trust.interruptions import (
     STUCK,
     TASK_WAYS,
     THREAD_ACTS,
+    Call,
     Service,
     Tally,
     break_off_in_tasks,
     break_off_in_thread,
     interrupt_while_stuck,
     meddle_from_thread,
+    prompt,
+    prompt_async,
 )
 
 ANYIO = tuple(int(part) for part in importlib.metadata.version("anyio").split(".")[:2])
@@ -39,7 +42,7 @@ signals = pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="about 
 def judge(tally: Tally) -> None:
     """Assert that nothing was lost."""
     assert not tally.failures
-    assert (0, 0, 0) == (tally.unusable, tally.twice, tally.left)
+    assert (0, 0, 0, 0) == (tally.unusable, tally.twice, tally.left, tally.swallowed)
     assert tally.points
     assert tally.unbroken
 
@@ -90,6 +93,26 @@ def test_ctrl_c_at_any_line(call: str) -> None:
 def test_ctrl_c_while_nothing_comes(where: str) -> None:
     """Ctrl-C ends the waiting for an answer, an event or a pause at once, and the next call works."""
     judge(interrupt_while_stuck(where))
+
+
+def stubborn(client: FetchHive, mark: str) -> object:
+    """A call that goes on after Ctrl-C."""
+    try:
+        return prompt(client, mark)
+    except KeyboardInterrupt:
+        return None
+
+
+@signals
+def test_a_swallowed_ctrl_c_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call that goes on after Ctrl-C is told of, at whichever line it came, and where nothing came."""
+    lines = break_off_in_thread(Call("stubborn", "run", stubborn, prompt_async), "Ctrl-C at every line", every=601)
+    monkeypatch.setitem(STUCK, "stubborn", Call("stubborn", "head", stubborn, prompt_async))
+    stuck = interrupt_while_stuck("stubborn")
+
+    assert lines.points
+    assert lines.points == lines.swallowed == len(lines.failures)
+    assert (2, 2) == (stuck.swallowed, len(stuck.failures))
 
 
 @pytest.mark.parametrize("act", THREAD_ACTS)

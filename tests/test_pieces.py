@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -79,6 +80,53 @@ async def test_an_event_does_not_wait_for_the_next(faulty: FaultyServer, make_cl
             if event.type == "response":
                 taken.append(event.response)  # noqa: PERF401 - the server looks at it meanwhile
     assert "".join(taken) == "".join(expected)
+
+
+def events_in(pieces: list[bytes]) -> list[dict[str, Any]]:
+    return [json.loads(event.removeprefix(b"data: ")) for event in b"".join(pieces).split(b"\n\n") if event]
+
+
+def in_bytes(data: bytes) -> list[bytes]:
+    return [data[at : at + 1] for at in range(len(data))]
+
+
+# Pieces that come at once: many, of very different sizes, and each a byte.
+TEXTS = [f"{number}{'x' * (number % 7) ** 4};" for number in range(60)]
+MANY = {
+    "an event each": [piece(text) for text in TEXTS],
+    "a line's end each": [part for text in TEXTS for part in (piece(text)[:-2], b"\n", b"\n")],
+    "a byte each": in_bytes(piece("one;")) + in_bytes(piece("two;")),
+    "one large among small": [*in_bytes(piece("one;")), piece("y" * 9_000), *in_bytes(piece("two;"))],
+    "two": [piece("one;"), piece("two;")],
+}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("cut", [None, 1, 3], ids=["whole", "cut in a size", "cut behind a size"])
+async def test_many_at_once(faulty: FaultyServer, make_client: Callable[..., Any], cut: int | None) -> None:
+    """However many pieces come at once, and of whatever sizes, each of their events is handed over before more comes.
+
+    The bundles may also end in the head of the next one's first chunk.
+    """
+    body = [b"".join(map(chunk, pieces)) for pieces in (*MANY.values(), [ENDED])]
+    heads = [b"", *(wire[:cut] if cut else b"" for wire in body[1:])]
+    bundles = [wire[len(head) :] + after for wire, head, after in zip(body, heads, [*heads[1:], b""], strict=True)]
+    expected = [[event["response"] for event in events_in(pieces)] for pieces in MANY.values()]
+    taken: list[str] = []
+
+    def in_turns(exchange: Exchange) -> None:
+        exchange.send(HEAD)
+        for number, bundle in enumerate(bundles):
+            while len(taken) < sum(map(len, expected[:number])):
+                assert exchange.pause(0.002), "an event was held back or lost"
+            exchange.send(bundle + (b"0\r\n\r\n" if number == len(expected) else b""))
+
+    faulty.then(in_turns)
+    async with make_client(base_url=faulty.base_url, idle_timeout=10) as client:
+        async for event in client.invoke_prompt_stream(deployment="greeter", variant="default"):
+            if event.type == "response":
+                taken.append(event.response)  # noqa: PERF401 - the server looks at it meanwhile
+    assert taken == [text for texts in expected for text in texts]
 
 
 @pytest.mark.anyio

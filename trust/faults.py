@@ -25,6 +25,8 @@ REQUEST_ID = "req_019d52846ea37682b03522fd0695cc43"
 
 # Seconds a call may take where the server is slow on purpose.
 LIMIT = 0.4
+# Seconds after which the server ends a connection on which nothing happens: only a client that hangs gets there.
+HANGS = 8.0
 
 
 @dataclass(frozen=True)
@@ -285,6 +287,9 @@ def _connections() -> list[Fault]:
             pass
         connection.close()
 
+    def let_in(connection: socket.socket, stopping: threading.Event) -> None:
+        """Nothing; but a new connection is what the fault is played to."""
+
     def shut(connection: socket.socket, stopping: threading.Event) -> None:
         connection.close()
 
@@ -317,7 +322,7 @@ def _connections() -> list[Fault]:
         _both("closes each connection at once", _good, UNHEARD, NO_CONNECTION, welcome=shut),
         _both("resets each connection at once", _good, UNHEARD, NO_CONNECTION, welcome=reset_it),
         _both("reads ten bytes and resets", _good, UNHEARD, welcome=read_some),
-        _both("accepts and says nothing", _good, SLOW_UNHEARD, welcome=hang, waits=True),
+        _both("accepts and says nothing", _do(say_nothing), SLOW, welcome=let_in, waits=True),
         _both("speaks no TLS", _good, NO_CONNECTION, **secure, welcome=hello_and(b"HTTP/1.1 400 Bad Request\r\n\r\n")),
         _both("closes instead of a TLS handshake", _good, NO_CONNECTION, **secure, welcome=shut),
         _both("resets instead of a TLS handshake", _good, NO_CONNECTION, **secure, welcome=reset_it),
@@ -1036,4 +1041,5 @@ def _slow() -> list[Fault]:
 def _deaf(connection: socket.socket, stopping: threading.Event) -> None:
     """Read nothing at all, and have little room for what is sent."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    stopping.wait()
+    if not stopping.wait(HANGS):
+        drop(connection)  # a close in good order would leave a client waiting for room

@@ -39,7 +39,7 @@ CASES = {
     "reader": 20_000,
     "stream": 8_000,
     "callback": 10_000_000,
-    "answer": 40_000,
+    "answer": 60_000,
     "argument": 60_000,
     "request": 60_000,
     "error": 10_000,

@@ -7,6 +7,7 @@ a coverage-guided fuzzer can make the choices in its place.
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import hmac
 import json
@@ -18,19 +19,21 @@ from datetime import date, datetime, timezone
 from decimal import Decimal
 from enum import Enum, IntEnum
 from fractions import Fraction
-from itertools import pairwise
+from functools import cache
+from itertools import accumulate, pairwise
 from pathlib import PurePosixPath
 from random import Random
-from typing import Any
+from types import CodeType
+from typing import Any, get_args, get_origin
 from urllib.parse import quote, quote_plus
 from uuid import UUID
 
-from pydantic import BaseModel, SecretStr, field_serializer
+from pydantic import AliasChoices, BaseModel, SecretStr, field_serializer
 
 from fetch_hive_sdk import resources
 from fetch_hive_sdk.callbacks import CallbackEvent
-from fetch_hive_sdk.events import Event
-from fetch_hive_sdk.results import Record
+from fetch_hive_sdk.events import Event, UsageEvent
+from fetch_hive_sdk.results import AgentReply, Record
 
 for _module in resources.__all__:
     getattr(resources, _module)  # loads it, and its records with it
@@ -96,11 +99,75 @@ def json_object(random: Random, depth: int = 0) -> dict[str, Any]:
     return {random.choice(FIELD_NAMES): json_value(random, depth + 1) for _ in range(random.randrange(7))}
 
 
-def record_like(random: Random, cls: type[Record]) -> dict[str, Any]:
-    """A JSON object with some of a record's own fields, of any type."""
-    names = sorted(cls.model_fields) or FIELD_NAMES
-    some = {name: json_value(random, 2) for name in random.sample(names, random.randint(0, min(6, len(names))))}
+EMPTY: list[Any] = ["", {}, [], [[]], [{}], [None], {"": []}]
+
+
+def record_like(random: Random, cls: type[Record], depth: int = 0) -> dict[str, Any]:
+    """A JSON object with some of a record's own fields: records where they belong, and values of any type."""
+    names = names_read(cls) or FIELD_NAMES
+    chosen = random.sample(names, random.randint(0, min(6, len(names))))
+    if (parts := [*parts_of(cls)]) and random.random() < 0.5:
+        chosen.append(random.choice(parts))
+    some = {name: _field(random, cls, name, depth) for name in chosen}
     return some if random.random() < 0.7 else {**json_object(random, 3), **some}
+
+
+def _field(random: Random, cls: type[Record], name: str, depth: int) -> Any:
+    part = parts_of(cls).get(name)
+    if part is not None and depth < 3 and random.random() < 0.6:
+        record, listed = part
+        # In a list or not, as it should be; else the other way round.
+        if listed != (random.random() < 0.1):
+            return [record_like(random, record, depth + 1) for _ in range(random.randrange(4))]
+        return record_like(random, record, depth + 1)
+    kind = random.random()
+    if kind < 0.2:  # what code that takes the first, or counts on one, does not expect
+        return random.choice(EMPTY)
+    if kind < 0.35:  # an object that names what its neighbours name, as nested counts do
+        return {one: json_value(random, 3) for one in random.choices(names_read(cls) or FIELD_NAMES, k=3)}
+    return json_value(random, 2)
+
+
+@cache
+def parts_of(cls: type[Record]) -> dict[str, tuple[type[Record], bool]]:
+    """The fields of a record that are records themselves, and whether they are many."""
+    parts: dict[str, tuple[type[Record], bool]] = {}
+    for name, told in cls.model_fields.items():
+        inside = [*_inside(told.annotation)]
+        for record in inside:
+            if isinstance(record, type) and issubclass(record, Record):
+                parts[name] = record, not {tuple, list}.isdisjoint(inside)
+    return parts
+
+
+def _inside(annotation: Any) -> Iterator[Any]:
+    """A type, and all that it is made of: of `tuple[Usage, ...] | None` also `tuple` and `Usage`."""
+    yield get_origin(annotation) or annotation
+    for one in get_args(annotation):
+        yield from _inside(one)
+
+
+@cache
+def names_read(cls: type[Record]) -> list[str]:
+    """The names that a record reads: its fields, their aliases, and those that stand in `_normalized`."""
+    names = {*cls.model_fields}
+    for told in cls.model_fields.values():
+        alias = told.validation_alias
+        names |= {
+            one for one in (alias.choices if isinstance(alias, AliasChoices) else [alias]) if isinstance(one, str)
+        }
+    normalized = getattr(cls, "_normalized", None)
+    return sorted(names if normalized is None else {*names, *_words_in(normalized.__code__)})
+
+
+def _words_in(constant: Any) -> Iterator[str]:
+    if isinstance(constant, str):
+        yield from [constant] if constant.isidentifier() else []
+    elif isinstance(constant, CodeType):
+        yield from _words_in(constant.co_consts)
+    elif isinstance(constant, (tuple, frozenset)):
+        for one in constant:  # pyright: ignore[reportUnknownVariableType]
+            yield from _words_in(one)
 
 
 def json_bytes(random: Random, value: Any) -> bytes:
@@ -209,11 +276,117 @@ def stream_event(random: Random) -> dict[str, Any]:
     """An event of a known type with some of its fields, sound or odd."""
     if random.random() < 0.1:
         return json_object(random)
-    cls = random.choice([cls for cls in RECORDS if issubclass(cls, Event) and cls is not Event])
+    kinds = [cls for cls in RECORDS if issubclass(cls, Event) and cls is not Event]
+    cls = random.choice([*kinds, *filter(parts_of, kinds)])
     told: dict[str, Any] = {"type": cls.model_fields["type"].default, "request_id": REQUEST_ID}
     if "response" in cls.model_fields:
         told["response"] = text(random)
+    if cls is UsageEvent and random.random() < 0.3:  # what it says is added to what the others have said
+        told = {**told, **record_like(random, AgentReply)}
     return told if random.random() < 0.5 else {**told, **record_like(random, cls)}
+
+
+@dataclass(frozen=True)
+class SentInput(StreamInput):
+    """A stream, and how a server sends it.
+
+    Attributes:
+        coding: The body's `Content-Encoding`, or "".
+        framing: What tells where the body ends: `chunked`, `length`, or `close`, which is the end of the connection.
+        parts: The body as it is sent, framing and data in turns, framing first.
+        bundled: Where it is cut into the bundles that arrive one after the other.
+        broken: Whether the connection breaks before the body is complete.
+    """
+
+    coding: str
+    framing: str
+    parts: tuple[bytes, ...]
+    bundled: tuple[int, ...]
+    broken: bool
+
+    @property
+    def closes(self) -> bool:
+        return self.broken or self.framing == "close"
+
+    @property
+    def head(self) -> bytes:
+        length = sum(map(len, self.parts)) + self.broken
+        told = {"chunked": "Transfer-Encoding: chunked", "length": f"Content-Length: {length}"}
+        lines = ["HTTP/1.1 200 OK", "Content-Type: text/event-stream", told.get(self.framing, "Connection: close")]
+        lines += [f"Content-Encoding: {self.coding}"] if self.coding else []
+        return "\r\n".join([*lines, "", ""]).encode()
+
+    @property
+    def bundles(self) -> list[tuple[bytes, bytes]]:
+        """What is sent at once, each with the data that is in it."""
+        body = b"".join(self.parts)
+        is_data = b"".join((b"\0", b"\1")[number % 2] * len(part) for number, part in enumerate(self.parts))
+        data, taken, told = b"".join(self.parts[1::2]), 0, list[tuple[bytes, bytes]]()
+        for start, end in pairwise([0, *self.bundled, len(body)]):
+            count = is_data.count(1, start, end)
+            told.append((body[start:end], data[taken : taken + count]))
+            taken += count
+        return told
+
+
+_LARGEST_BUNDLE = 16 * 1024  # one read takes it whole
+
+
+def sent_input(random: Random) -> SentInput:
+    """A stream on its way: its chunks are any, and what arrives together is any number of them, or a part of one."""
+    given = stream_input(random) if random.random() < 0.6 else _long_stream(random)
+    coding = "gzip" if random.random() < 0.1 else ""
+    framing = random.choice(["chunked"] * 8 + ["length", "close"])
+    broken = framing != "close" and random.random() < 0.1
+    chunks = [one for one in given.chunks if one]
+    if coding:
+        packed = gzip.compress(given.stream, mtime=0)
+        chunks = [packed[at : at + 50] for at in range(0, len(packed), 50)]
+    parts = _chunked(random, chunks, broken=broken) if framing == "chunked" else [b"", b"".join(chunks)]
+    edges = _bundled(random, parts)
+    return SentInput(given.stream, given.cuts, given.limit, coding, framing, tuple(parts), edges, broken)
+
+
+def _chunked(random: Random, chunks: list[bytes], *, broken: bool) -> list[bytes]:
+    styles = [b"%x\r\n", b"%X\r\n", b"%04x\r\n", b"%x;a=b\r\n"] if random.random() < 0.3 else [b"%x\r\n"]
+    parts: list[bytes] = []
+    for chunk in chunks:
+        parts += [(b"\r\n" if parts else b"") + random.choice(styles) % len(chunk), chunk]
+    # A size that is too long, one that is none, and no end at all.
+    last = [b"%030x\r\nlost" % 4, b"x\r\n", b"", b"5"] if broken else [b"0\r\n\r\n"]
+    return [*parts, (b"\r\n" if parts else b"") + random.choice(last)]
+
+
+def _bundled(random: Random, parts: list[bytes]) -> tuple[int, ...]:
+    size = sum(map(len, parts))
+    edges = {*range(_LARGEST_BUNDLE, size, _LARGEST_BUNDLE)}
+    edges |= {random.randrange(size) for _ in range(random.choice([0, 0, 0, 1, 2, 6, 30])) if size}
+    if random.random() < 0.3:  # in or beside what frames a chunk
+        at = random.randrange(0, len(parts), 2)
+        before = sum(map(len, parts[:at]))
+        edges |= {before + random.randint(0, len(parts[at])) for _ in range(2)}
+    return tuple(sorted(edges - {0, size}))
+
+
+def _long_stream(random: Random) -> StreamInput:
+    """Events of very different sizes, cut into many chunks: one for each, for each line, or for a few bytes."""
+    ends = random.choice([*ENDS, b"\n"])
+    events: list[bytes] = []
+    for number in range(random.choice([10, 20, 50])):
+        size = random.choice([0, 0, 0, 7, 100]) if random.random() < 0.98 else 20_000
+        events.append(b'data: {"type":"response","response":"%d%s"}' % (number, b"x" * size) + ends * 2)
+    stream = b"".join(events)
+    way = random.randrange(4)
+    if way == 0:
+        step = random.choice([1, 2, 7, 300])
+        cuts = [*range(step, min(len(stream), 2000 * step), step)]
+    else:
+        cuts = [*accumulate(map(len, events))][:-1]
+    if way == 1:
+        cuts = sorted({*cuts, *(at - len(ends) for at in cuts)})
+    elif way == 2:
+        cuts = random.sample(cuts, len(cuts) * 3 // 4)
+    return StreamInput(stream, tuple(sorted(cuts)), random.choice([1 << 20, 1 << 20, 1 << 20, 500]))
 
 
 # --- callbacks --------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import copy
 import gzip
 import inspect
@@ -15,9 +16,11 @@ import json
 import math
 import pickle
 import re
+import socket
+import threading
 import warnings
 from collections import UserDict, deque
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -50,7 +53,7 @@ from fetch_hive_sdk import (
     UnexpectedResponseError,
     errors,
 )
-from fetch_hive_sdk.events import Event, read_event
+from fetch_hive_sdk.events import read_event
 from fetch_hive_sdk.operations import invoke_agent, invoke_prompt
 from fetch_hive_sdk.results import Entity, Record, Result
 from fetch_hive_sdk.retries import parse_retry_after
@@ -59,7 +62,18 @@ from fetch_hive_sdk.sse import EventTooLargeError, SSEDecoder
 from fetch_hive_sdk.streams import StreamReader
 
 from . import fuzz_inputs
-from .fuzz_inputs import CANARY, SECRETS, CallbackInput, ErrorInput, Form, HostileForm, Point, RequestInput, StreamInput
+from .fuzz_inputs import (
+    CANARY,
+    SECRETS,
+    CallbackInput,
+    ErrorInput,
+    Form,
+    HostileForm,
+    Point,
+    RequestInput,
+    SentInput,
+    StreamInput,
+)
 
 KEY = "fhk_test"
 URL = "https://example.com/callback"
@@ -158,59 +172,214 @@ def _shown(record: Any) -> str:
 
 
 class _Chunks(httpx.SyncByteStream, httpx.AsyncByteStream):
-    def __init__(self, chunks: list[bytes]) -> None:
+    def __init__(self, chunks: list[bytes], *, broken: bool) -> None:
         self._chunks = chunks
+        self._broken = broken
 
     def __iter__(self) -> Iterator[bytes]:
-        return iter(self._chunks)
+        yield from self._chunks
+        if self._broken:
+            raise httpx.RemoteProtocolError("broken")
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        for chunk in self._chunks:
+        for chunk in self:
             yield chunk
 
 
-def check_stream(given: StreamInput) -> None:
-    """Cut anywhere, compressed or not, both clients' streams give the same events and the same end."""
+def check_stream(given: SentInput) -> None:
+    """Cut, packed and bundled in any way, both clients' streams give the same events, at once, and the same end."""
     packed = gzip.compress(given.stream, mtime=0)
     halves = [packed[: len(packed) // 2], packed[len(packed) // 2 :]]
-    whole = _streamed([given.stream], given.limit)
+    whole = _mocked(given, [given.stream])
     for told in (
-        _streamed(given.chunks, given.limit),
-        _streamed(halves, given.limit, "gzip"),
-        _loop().run_until_complete(_streamed_async(given.chunks, given.limit)),
+        _mocked(given, given.chunks),
+        _mocked(given, halves, "gzip"),
+        _loop().run_until_complete(_mocked_async(given)),
     ):
         assert told == whole, f"uncut it is {whole}, else {told}"
-    _streamed(given.chunks, given.limit, "gzip")  # which it is not
+    _mocked(given, given.chunks, "gzip")  # which it is not
+    told = _sent(given)
+    assert told == whole, f"uncut it is {whole}, and from a connection {told}"
+    told = _loop().run_until_complete(_sent_async(given))
+    assert told == whole, f"uncut it is {whole}, and from a connection of the async client {told}"
 
 
-def _transport(chunks: list[bytes], encoding: str) -> httpx.MockTransport:
-    headers = {"Content-Type": "text/event-stream", **({"Content-Encoding": encoding} if encoding else {})}
-    return httpx.MockTransport(lambda _: httpx.Response(200, headers=headers, stream=_Chunks(chunks)))
+def _transport(given: SentInput, chunks: list[bytes], coding: str = "") -> httpx.MockTransport:
+    headers = {"Content-Type": "text/event-stream", **({"Content-Encoding": coding} if coding else {})}
+    body = _Chunks(chunks, broken=given.broken)
+    return httpx.MockTransport(lambda _: httpx.Response(200, headers=headers, stream=body))
 
 
-def _streamed(chunks: list[bytes], limit: int, encoding: str = "") -> list[str]:
+def _mocked(given: SentInput, chunks: list[bytes], coding: str = "") -> list[str]:
+    client = FetchHive(KEY, max_event_size=given.limit, http_client=_transport(given, chunks, coding))
+    return _streamed(client, _as_it_is)
+
+
+async def _mocked_async(given: SentInput) -> list[str]:
+    client = AsyncFetchHive(KEY, max_event_size=given.limit, http_client=_transport(given, given.chunks))
+    return await _streamed_async(client, _as_it_is)
+
+
+def _sent(given: SentInput) -> list[str]:
+    sending = _Sending(given, _server())
+    told = _streamed(_client().with_options(max_event_size=given.limit), sending.to)
+    assert not sending.problem, sending.problem
+    return told
+
+
+async def _sent_async(given: SentInput) -> list[str]:
+    sending = _Sending(given, _server())
+    told = await _streamed_async(_async_client().with_options(max_event_size=given.limit), sending.to_async)
+    assert not sending.problem, sending.problem
+    return told
+
+
+def _as_it_is(*_: object) -> contextlib.AbstractContextManager[None]:
+    return contextlib.nullcontext()
+
+
+def _streamed(client: FetchHive, served: Callable[..., contextlib.AbstractContextManager[None]]) -> list[str]:
+    """What a stream tells, while `served` has what comes to the response sent."""
     told: list[str] = []
-    client = FetchHive(KEY, max_event_size=limit, http_client=_transport(chunks, encoding))
     try:
-        with client.invoke_prompt_stream(deployment="d") as stream:
-            told.extend(_shown(event) for event in stream)
+        with client.invoke_prompt_stream(deployment="d") as stream, served(stream.http_response, told):
+            for event in stream:
+                told.append(_shown(event))  # noqa: PERF401 - what came before an error counts
             told.append(_shown(stream.final()))
     except StreamError as error:
         told += [type(error).__name__, str(error), _shown(error.partial)]
     return told
 
 
-async def _streamed_async(chunks: list[bytes], limit: int) -> list[str]:
+async def _streamed_async(
+    client: AsyncFetchHive, served: Callable[..., contextlib.AbstractContextManager[None]]
+) -> list[str]:
     told: list[str] = []
-    client = AsyncFetchHive(KEY, max_event_size=limit, http_client=_transport(chunks, ""))
     try:
         async with client.invoke_prompt_stream(deployment="d") as stream:
-            async for event in stream:
-                told.append(_shown(event))  # noqa: PERF401 - what came before an error counts
-            told.append(_shown(await stream.final()))
+            with served(stream.http_response, told):
+                async for event in stream:
+                    told.append(_shown(event))  # noqa: PERF401 - what came before an error counts
+                told.append(_shown(await stream.final()))
     except StreamError as error:
         told += [type(error).__name__, str(error), _shown(error.partial)]
     return told
+
+
+class _Server:
+    """Reads requests off real connections and answers with a head each; what follows, `_Sending` sends."""
+
+    def __init__(self) -> None:
+        self.head = b""
+        self.connection: socket.socket | None = None  # that has had its head last
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.base_url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/v1"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            connection, _ = self._listener.accept()
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            threading.Thread(target=self._answer, args=(connection,), daemon=True).start()
+
+    def _answer(self, connection: socket.socket) -> None:
+        length = 0
+        with connection, connection.makefile("rb") as reader, suppress(OSError):
+            for line in reader:
+                if line.lower().startswith(b"content-length:"):
+                    length = int(line[15:])
+                elif line == b"\r\n":
+                    reader.read(length)
+                    self.connection = connection
+                    connection.sendall(self.head)
+
+
+class _Sending:
+    """Sends a stream bundle by bundle, each when the one before has been read: so each read gives one, every time.
+
+    Attributes:
+        problem: What was wrong with the moment of a read; "" if nothing was.
+    """
+
+    def __init__(self, given: SentInput, server: _Server) -> None:
+        self.problem = ""
+        self._given = given
+        self._server = server
+        self._told: list[str] = []
+        self._left = given.bundles[::-1]
+        self._due = StreamReader(_STREAMED[0], 60, given.limit)  # what those that were sent have had
+        self._unread = 0
+        server.head = given.head
+
+    @contextlib.contextmanager
+    def to(self, response: httpx.Response, told: list[str]) -> Generator[None, None, None]:
+        """Send to a response of the sync client meanwhile; `told` has an entry for each event that was taken."""
+        connection, self._told = response.extensions["network_stream"], told
+        read = connection.read
+
+        def read_next(*args: Any, **kwargs: Any) -> bytes:
+            self._send()
+            data: bytes = read(*args, **kwargs)
+            self._unread -= len(data)
+            return data
+
+        connection.read = read_next
+        try:
+            yield
+        finally:
+            connection.read = read
+
+    @contextlib.contextmanager
+    def to_async(self, response: httpx.Response, told: list[str]) -> Generator[None, None, None]:
+        """The same for the async client."""
+        connection, self._told = response.extensions["network_stream"], told
+        read = connection.read
+
+        async def read_next(*args: Any, **kwargs: Any) -> bytes:
+            self._send()
+            data: bytes = await read(*args, **kwargs)
+            self._unread -= len(data)
+            return data
+
+        connection.read = read_next
+        try:
+            yield
+        finally:
+            connection.read = read
+
+    def _send(self) -> None:
+        """Send what the next read is to give."""
+        if self._unread:
+            return
+        if len(self._told) < len(self._due.events) and not self._given.coding:
+            self.problem = self.problem or f"{len(self._due.events)} events had come, and it waited after {self._told}"
+        peer = self._server.connection
+        assert peer is not None
+        with suppress(OSError):  # the client has hung up
+            if self._left:
+                sent, data = self._left.pop()
+                self._due.feed(data)
+                self._unread += len(sent)
+                peer.sendall(sent)
+            elif not self._given.closes:
+                self.problem = self.problem or "it waited for more than the whole body"
+            if not self._left and (self._given.closes or self.problem):
+                peer.shutdown(socket.SHUT_WR)
+
+
+@lru_cache(maxsize=1)
+def _server() -> _Server:
+    return _Server()
+
+
+@lru_cache(maxsize=1)
+def _client() -> FetchHive:
+    return FetchHive(KEY, _server().base_url, max_retries=0)
+
+
+@lru_cache(maxsize=1)
+def _async_client() -> AsyncFetchHive:
+    return AsyncFetchHive(KEY, _server().base_url, max_retries=0)
 
 
 @lru_cache(maxsize=1)
@@ -388,6 +557,13 @@ CALLS: dict[str, tuple[str, Callable[[FetchHive], Any]]] = {
     "search_services.list": ("SearchService", lambda client: client.search_services.list()),
     "search_services.get": ("SearchService", lambda client: client.search_services.get("s")),
 }
+# Those whose records have records inside.
+_NESTED_CALLS = [call for call, (name, _) in CALLS.items() if fuzz_inputs.parts_of(_RECORDS_BY_NAME[name])]
+_NESTED_READERS = [
+    number
+    for number, (name, _) in enumerate(_READERS)
+    if name not in _RECORDS_BY_NAME or fuzz_inputs.parts_of(_RECORDS_BY_NAME[name])
+]
 _ENVELOPES = ["request", "knowledge_base", "agent", "chat", "asset", "approvals", "tool_action_approvals", "models"]
 
 
@@ -402,10 +578,11 @@ class AnswerInput:
 
 def answer_input(random: Random) -> AnswerInput:
     """An answer with the fields that the call's result has, of any type; in an envelope or in a list, or not."""
-    call = random.choice([*CALLS])
-    reader = random.randrange(len(_READERS))
-    cls = _RECORDS_BY_NAME.get(CALLS[call][0] if random.random() < 0.7 else _READERS[reader][0], Event)
-    value: Any = fuzz_inputs.record_like(random, cls)
+    nested = random.random() < 0.5
+    call = random.choice(_NESTED_CALLS if nested else [*CALLS])
+    reader = random.choice(_NESTED_READERS if nested else range(len(_READERS)))
+    cls = _RECORDS_BY_NAME.get(CALLS[call][0] if random.random() < 0.7 else _READERS[reader][0])
+    value: Any = fuzz_inputs.stream_event(random) if cls is None else fuzz_inputs.record_like(random, cls)
     if random.random() < 0.3:
         value = [value, *(fuzz_inputs.json_value(random) for _ in range(random.randrange(2)))]
     if random.random() < 0.3:
@@ -911,7 +1088,7 @@ def check_command(given: CommandInput) -> None:
 PROPERTIES = [
     Property("sse", "cuts change nothing, as WHATWG reads it", fuzz_inputs.stream_input, check_decoder),
     Property("reader", "cuts change no event, error or sum", fuzz_inputs.stream_input, check_reader),
-    Property("stream", "the same through both clients", fuzz_inputs.stream_input, check_stream),
+    Property("stream", "the same through both clients", fuzz_inputs.sent_input, check_stream),
     Property("callback", "accepted if and only if signed", fuzz_inputs.callback_input, check_callback),
     Property("answer", "a usable result or our error", answer_input, check_answer),
     Property("argument", "refused by path, or sent as meant", fuzz_inputs.argument, check_arguments),

@@ -1,18 +1,22 @@
 """Whether a call can be broken off anywhere, and what is left of it then.
 
 Each call is broken off at its first step, at its second, and so on, until it comes to its end unbroken. A step is an
-await of the async client, and a line of the sync client, of httpx and of httpcore; for the SDK's own modules every
-bytecode as well. After each of them the same client has to make a good call on the same pool, which has a single
-connection: one that was lost would be missed at once.
+await of the async client, and a line of the sync client, of its caller, of httpx and of httpcore; for the SDK's own
+modules every bytecode as well. The interruption has to end the call. After each of them the same client has to make a
+good call on the same pool, which has a single connection: one that was lost would be missed at once.
+
+What Python, httpx and httpcore do not allow to keep is counted in rows of its own, without a promise.
 """
 
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextlib
 import contextvars
 import gc
 import importlib.util
+import multiprocessing
 import os
 import re
 import signal
@@ -67,8 +71,8 @@ ANSWER = '{"response":"Hello","request_id":"req_1"}'
 USAGE = '{"type":"usage","usage":{"total_tokens":3}}'
 EVENTS = stream('{"type":"response","response":"Hel"}', '{"type":"response","response":"lo"}', USAGE, "[DONE]")
 MARK = re.compile(rb"(\w+)-\d+")
-# Of the sync client's steps every so-manieth is tried, for there are tens of thousands.
-LINES, BYTECODES = 3, 7
+# With `--quick` every so-manieth of the sync client's steps is tried, for there are tens of thousands.
+QUICK = 29
 # Longer than any good call takes. Whoever waits so long for a connection waits for one that was lost.
 PATIENCE = 5.0
 FILE = b"0123456789abcdef" * 10_000
@@ -271,11 +275,13 @@ class Tally:
         unusable: After how many of them the next good call failed, or a place or a lock was still taken.
         twice: Calls that the service carried out more than once.
         left: Sockets, files, tasks and threads that were left, and complaints of Python about such.
+        swallowed: After how many of them the call went on as if nothing had come.
         hung: How many of them needed a second Ctrl-C, because a lock of httpcore waited for itself.
-        garbage: Sockets that were interrupted before httpcore had them, and were left to the garbage collector.
+        garbage: Sockets that were interrupted before the pool had them, and were left to Python to close.
         ignored: Interruptions that came while Python threw an unread generator away, where it can raise nothing.
-        at_the_door: Points after which the place was lost: the call of a stream's closing was interrupted before it
-            had begun.
+        late: Points after which the place was free only once the stream was collected: the call of a stream's closing
+            was interrupted before it had begun.
+        lost: The same where it was not free then either.
         complaints: What Python has complained of since `watching` began, each in a sentence.
         unbroken: Whether the last attempt came to its end, so that no later point was left out.
         failures: Each of these in a sentence.
@@ -285,10 +291,12 @@ class Tally:
     unusable: int = 0
     twice: int = 0
     left: int = 0
+    swallowed: int = 0
     hung: int = 0
     garbage: int = 0
     ignored: int = 0
-    at_the_door: int = 0
+    late: int = 0
+    lost: int = 0
     complaints: list[str] = field(default_factory=list[str])
     unbroken: bool = False
     failures: list[str] = field(default_factory=list[str])
@@ -299,10 +307,12 @@ class Tally:
         self.unusable += other.unusable
         self.twice += other.twice
         self.left += other.left
+        self.swallowed += other.swallowed
         self.hung += other.hung
         self.garbage += other.garbage
         self.ignored += other.ignored
-        self.at_the_door += other.at_the_door
+        self.late += other.late
+        self.lost += other.lost
         self.failures += other.failures
 
     @contextlib.contextmanager
@@ -330,13 +340,23 @@ class Tally:
         self.left += len(complaints)
         self.failures += [f"{about}: {complaint}" for complaint in complaints]
 
-    def forgive(self, *, sockets: bool) -> None:
-        """Count apart what was interrupted between its making and the moment in which httpcore got hold of it."""
-        lost = [complaint for complaint in self.complaints if complaint.startswith("KeyboardInterrupt() in <generator")]
-        found = [complaint for complaint in self.complaints if sockets and "unclosed <s" in complaint]
-        self.ignored += len(lost)
+    def forgive(self, since: int, *, connecting: bool) -> bool:
+        """Count apart what Python complained of that nobody can help.
+
+        Args:
+            since: How many complaints there were before the point: of no other anything is forgiven.
+            connecting: Whether it was interrupted between a socket's making and the moment in which the pool had it.
+
+        Returns:
+            Whether the interruption was ignored by Python.
+        """
+        new = self.complaints[since:]
+        ignored = [complaint for complaint in new if complaint.startswith("KeyboardInterrupt() in <generator")]
+        found = [complaint for complaint in new if connecting and "unclosed <s" in complaint]
+        self.ignored += len(ignored)
         self.garbage += len(found)
-        self.complaints[:] = [complaint for complaint in self.complaints if complaint not in (*lost, *found)]
+        self.complaints[since:] = [complaint for complaint in new if complaint not in (*ignored, *found)]
+        return bool(ignored)
 
 
 def _descriptors() -> int:
@@ -393,6 +413,16 @@ class Place:
         """Note that the pool cannot be used."""
         self.tally.unusable += 1
         self.tally.failures.append(f"{self.about}: {why}")
+
+    def swallowed(self, what: str) -> None:
+        """Note that the call went on."""
+        self.tally.swallowed += 1
+        self.tally.failures.append(f"{self.about}: {what} was swallowed")
+
+    @property
+    def in_use(self) -> bool:
+        """Whether a connection is in use."""
+        return "connections in use" in repr(self.pool) and " 0 connections in use" not in repr(self.pool)
 
     def settled(self, *, closed: bool) -> bool:
         """Whether no connection is open but the one that is kept, or none once the pool is closed."""
@@ -732,6 +762,13 @@ class Lines:
         at: Before which, from 1; 0 for none.
         bytecodes: Whether to count the bytecodes of the SDK instead of the lines of all.
         act: What to do there instead of sending the signal.
+
+    Attributes:
+        seen: How many it has counted.
+        where: Where the signal was sent, and where Python raised it.
+        connecting: Whether it was sent while httpcore connected, or told the pool of it.
+        at_the_door: Whether it was raised in a function for leaving a stream, before its first line.
+        stuck_in: Where the call was stuck then.
     """
 
     def __init__(self, at: int, *, bytecodes: bool = False, act: Callable[[], object] | None = None) -> None:
@@ -739,9 +776,10 @@ class Lines:
         self._act = act
         self._bytecodes = bytecodes
         self._event = "opcode" if bytecodes else "line"
-        self._files = _OWN if bytecodes else (*_LIBRARIES, *_STANDARD)
+        self._files = _OWN if bytecodes else (*_LIBRARIES, *_STANDARD, __file__)
         self.seen = 0
         self.where = ""
+        self.connecting = False
         self.at_the_door = False
         self.stuck_in: list[str] = []
 
@@ -767,6 +805,7 @@ class Lines:
         if self._act is not None:
             self._act()
             return self._step
+        self.connecting = _is_connecting(frame)
         sys.settrace(None)  # or it would be this function that is interrupted
         _signal = _Signal()
         return None
@@ -793,6 +832,15 @@ class Lines:
             impatient.stop()
             self.stuck_in = impatient.stuck_in
         return False
+
+
+def _is_connecting(frame: FrameType | None) -> bool:
+    """Whether httpcore is between a socket's making and having told of it."""
+    while frame is not None:
+        if frame.f_code.co_name == "_connect" and frame.f_code.co_filename.startswith(_LIBRARIES[2]):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _is_entry(trace: types.TracebackType | None) -> bool:
@@ -891,22 +939,27 @@ def _break_off_once(call: Call, service: Service, tally: Tally, about: str, pool
     place = Place(call, service, client, given, tally, f"{about}, at step {at}")
     if call.kept:
         prompt(client, GOOD)
+    broken, complaints = True, len(tally.complaints)
     with place.judging("it ended with"), _held(place) if call.waits else contextlib.nullcontext():
-        lines.run(partial(call.work, client, place.mark(at)))
+        broken = lines.run(partial(call.work, client, place.mark(at)))
     place.about += f", {lines.where}"
     tally.points += lines.reached
     tally.hung += bool(lines.stuck_in)
     for stuck_in in lines.stuck_in:
         if not stuck_in.startswith(_LIBRARIES[2]):
             place.unusable(f"it hung in {stuck_in}")
-    own = "sent at fetch_hive_sdk" in lines.where
-    if not own and not _settle(place, patience=0.1):
+    if lines.connecting and not _settle(place, patience=0.1):
         gc.collect()
-    tally.forgive(sockets=not own)
-    if lines.at_the_door and not repr(given).endswith(": 0 connections in use, 1 idle, 0 requests waiting>"):
-        tally.at_the_door += 1
-        client.close()
-        return place
+    ignored = tally.forgive(complaints, connecting=lines.connecting)
+    if lines.reached and not broken and not ignored:
+        place.swallowed("Ctrl-C")
+    if lines.at_the_door and place.in_use:
+        gc.collect()
+        if place.in_use:
+            tally.lost += 1
+            given.close()
+            return place
+        tally.late += 1
     place.judge_pool()
     if not call.own:
         with place.judging("the next call ended with"):
@@ -1002,6 +1055,8 @@ def interrupt_while_stuck(where: str) -> Tally:
                 tally.points += 1
             except FetchHiveError as error:
                 place.unusable(f"it ended with {error!r}")
+            else:
+                place.swallowed("Ctrl-C")
             place.judge_pool()
             with place.judging("the next call ended with"):
                 prompt(client, GOOD)
@@ -1074,51 +1129,40 @@ def _read_whole(opened: Any) -> None:
 
 
 def measure(options: Options) -> Report:
-    """Break off async calls at every await, and sync ones at each so-manieth line; with `--quick` at fewer of them."""
+    """Break off async calls at every await, and sync ones at every line and bytecode; with `--quick` at fewer."""
     report = Report("Can a call be broken off anywhere?")
     tasks, others, lines, bytecodes, threads = Tally(), Tally(), Tally(), Tally(), Tally()
+    every = QUICK if options.quick else 1
+    jobs: list[tuple[Tally, Callable[[], Tally]]] = []
+    for call in CALLS.values():
+        jobs.append((lines, partial(break_off_in_thread, call, "Ctrl-C at every line", every=every)))
+        if not options.quick:
+            jobs.append((bytecodes, partial(break_off_in_thread, call, "Ctrl-C at every bytecode of the SDK")))
+    jobs += [(lines, partial(interrupt_while_stuck, where)) for where in STUCK]
+    jobs += [(threads, partial(meddle_from_thread, act, every=every)) for act in THREAD_ACTS]
     for call in CALLS.values():
         for way in TASK_WAYS:
-            _count(tasks, break_off_in_tasks(call, way))
-            for pool in _other_pools(call, way):
-                _count(others, break_off_in_tasks(call, way, pool))
-        every = 29 if options.quick else LINES
-        _count(lines, break_off_in_thread(call, "Ctrl-C at every line", every=every))
-        if not options.quick:
-            _count(bytecodes, break_off_in_thread(call, "Ctrl-C at every bytecode of the SDK", every=BYTECODES))
-    for where in STUCK:
-        _count(lines, interrupt_while_stuck(where))
-    for act in THREAD_ACTS:
-        _count(threads, meddle_from_thread(act, every=29 if options.quick else 3))
+            jobs.append((tasks, partial(break_off_in_tasks, call, way)))
+            jobs += [(others, partial(break_off_in_tasks, call, way, pool)) for pool in _other_pools(call, way)]
+    # Each in the main thread of a process of its own, which alone can be interrupted.
+    spawn = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(os.cpu_count(), mp_context=spawn) as processes:
+        running = [(sum_, processes.submit(job)) for sum_, job in jobs]
+        for sum_, future in running:
+            _count(sum_, future.result())
     _tell(report, "async calls broken off at an await (asyncio and trio)", tasks)
     _tell(report, "the same on asyncio with a caller's httpx client and with aiohttp", others)
     report.notes.append(
         "A caller's httpx client is not tried with TLS or on trio: httpx itself leaves a socket that is cancelled in "
         "its handshake, and the generator of a body. The SDK's own connections do not."
     )
-    _tell(report, "sync calls broken off by Ctrl-C at a line of the SDK, httpx and httpcore", lines)
+    _tell(report, "sync calls broken off by Ctrl-C at a line of the SDK, httpx and httpcore", lines, ctrl_c=True)
     if options.quick:
-        report.notes.append("--quick: every 29th line only, and no bytecodes.")
+        report.notes.append(f"--quick: every {QUICK}th line only, and no bytecodes.")
     else:
-        _tell(report, "sync calls broken off by Ctrl-C at a bytecode of the SDK", bytecodes)
-        report.notes.append(f"Every {LINES}rd line and every {BYTECODES}th bytecode was tried.")
+        _tell(report, "sync calls broken off by Ctrl-C at a bytecode of the SDK", bytecodes, ctrl_c=True)
     _tell(report, "streams and clients closed by another thread at a line of the reader", threads)
-    report.notes.append(
-        f"Ctrl-C at {lines.hung + bytecodes.hung} points had to be pressed twice: it came inside a lock of httpcore, "
-        "which then waited for itself. The pool is not affected."
-    )
-    report.notes.append(
-        f"Ctrl-C at {lines.at_the_door + bytecodes.at_the_door} points lost a place in the pool until the stream was "
-        "garbage: it came in the moment in which a stream's closing was called, before its first line."
-    )
-    report.notes.append(
-        f"Ctrl-C at {lines.ignored + bytecodes.ignored} points was ignored: it came while Python threw away the unread "
-        "rest of a body, where nothing can be raised."
-    )
-    report.notes.append(
-        f"Ctrl-C at {lines.garbage + bytecodes.garbage} points left a socket to the garbage collector: it came after "
-        "the system had made it and before httpcore had it."
-    )
+    report.notes += [f"Left out, {name}: {reason}" for name, reason in _LEFT_OUT.values()]
     return report
 
 
@@ -1137,15 +1181,44 @@ def _count(sum_: Tally, tally: Tally) -> None:
         sum_.failures.append("a call never came to its end unbroken")
 
 
-def _tell(report: Report, what: str, tally: Tally) -> None:
-    promises = {
-        "points tried": (tally.points, "", None),
-        "points after which the pool was not usable": (tally.unusable, "0", tally.unusable == 0),
-        "runs started twice": (tally.twice, "0", tally.twice == 0),
-        "sockets, tasks and threads left": (tally.left, "0", tally.left == 0),
+# What the promises about Ctrl-C leave out: by the attribute of `Tally` the row and how it comes.
+_LEFT_OUT = {
+    "lost": (
+        "places lost until the client is closed",
+        "Ctrl-C came in the moment in which a stream's closing was called, before its first line.",
+    ),
+    "late": (
+        "places free only after a garbage collection",
+        "Ctrl-C came in the same moment, and Python collected the stream later.",
+    ),
+    "garbage": (
+        "sockets left to Python to close",
+        "Ctrl-C came after the system had made it and before httpcore had told of it. It is closed with the traceback.",
+    ),
+    "ignored": (
+        "Ctrl-C ignored by Python",
+        "It came while Python threw an unread body away, where nothing can be raised, but is written to stderr.",
+    ),
+    "hung": (
+        "Ctrl-C had to be pressed twice",
+        "It came inside a lock of httpcore, for which httpcore then waited itself. The pool is not affected.",
+    ),
+}
+
+
+def _tell(report: Report, what: str, tally: Tally, *, ctrl_c: bool = False) -> None:
+    promise = "0 but for those left out, below" if ctrl_c else "0"
+    report.add(f"{what}: points tried", {OURS: tally.points})
+    told = {
+        "points after which the pool was not usable": tally.unusable,
+        "runs started twice": tally.twice,
+        "sockets, tasks and threads left": tally.left,
+        **({"points at which Ctrl-C was swallowed": tally.swallowed} if ctrl_c else {}),
     }
-    for name, (figure, promise, kept) in promises.items():
-        report.add(f"{what}: {name}", {OURS: figure}, promise, kept)
+    for name, figure in told.items():
+        report.add(f"{what}: {name}", {OURS: figure}, "0" if "twice" in name else promise, figure == 0)
+    for attribute, (name, _) in _LEFT_OUT.items() if ctrl_c else ():
+        report.add(f"{what}: left out, {name}", {OURS: getattr(tally, attribute)})
     report.failures += tally.failures
 
 
