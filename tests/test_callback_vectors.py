@@ -10,7 +10,7 @@ import pytest
 
 from fetch_hive_sdk import SIGNATURE_HEADER, CallbackVerificationError, CallbackVerifier
 from trust.callback_vectors import VECTORS, Vector
-from trust.callbacks import SECRET, agrees, forgeries, is_accepted
+from trust.callbacks import SECRET, agrees, forgeries, is_accepted, right_ones
 
 EACH = pytest.mark.parametrize("vector", VECTORS, ids=[vector.source.split(": ")[0] for vector in VECTORS])
 
@@ -64,3 +64,11 @@ def test_no_forgery_is_accepted() -> None:
 
     assert len(tried) > 1_500
     assert [] == [why for why, body, signature in tried if is_accepted(verifier, body, signature)]
+
+
+def test_right_ones_are_accepted() -> None:
+    """A right signature is accepted on an empty body, a long one, one that is no text, and with blanks at its ends."""
+    verifier = CallbackVerifier(SECRET)
+    signed = [(what, body, hmac.digest(SECRET.encode(), body, "sha256").hex()) for what, body in right_ones()]
+
+    assert [] == [what for what, body, signature in signed if not is_accepted(verifier, body, signature)]
