@@ -38,14 +38,14 @@ from trust.fuzz_properties import BY_NAME, check_callback, check_decoder, check_
 
 # What a property gets here: examples of hypothesis, which are slow and shrink to the smallest; and random cases.
 EXAMPLES = {
-    "sse": (300, 4_000),
-    "reader": (100, 400),
-    "stream": (20, 100),
-    "callback": (500, 15_000),
-    "answer": (150, 1_000),
-    "argument": (200, 1_500),
-    "request": (150, 1_500),
-    "error": (80, 200),
+    "sse": (200, 3_000),
+    "reader": (60, 250),
+    "stream": (15, 80),
+    "callback": (300, 10_000),
+    "answer": (100, 700),
+    "argument": (100, 800),
+    "request": (100, 800),
+    "error": (50, 120),
     "retry-after": (150, 5_000),
     "sandbox": (10, 50),
     "command": (10, 20),
