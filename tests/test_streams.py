@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import importlib.metadata
+import os
 import threading
 import zlib
 from collections import deque
@@ -366,6 +367,35 @@ def test_garbage_of_the_sync_client(faulty: FaultyServer, read: int, waiting: bo
         del left
         gc.collect()
         assert "Hello" == (following.result() if following else prompt(client).final()).response
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of a socket that nobody closed
+def test_garbage_while_the_pool_is_at_work(faulty: FaultyServer) -> None:
+    """A stream that is collected where the pool's lock is held gives its place up to the next call."""
+    faulty.then(stream(HEL, LO, end=wait_for_hang_up), WHOLE)
+    with ConnectionPool(limits=ONE) as one:
+        client = FetchHive("fhk_test", faulty.base_url, http_client=one, timeout=5)
+        left = prompt(client)
+        next(left)
+        with one.lock:
+            del left
+            gc.collect()
+        assert "Hello" == prompt(client).final().response
+
+
+def test_closing_in_a_forked_child_leaves_the_parent_reading(
+    faulty: FaultyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stream that the parent was reading when it forked is not broken off by the child's copy of it."""
+    faulty.then(WHOLE)
+    with FetchHive("fhk_test", faulty.base_url, timeout=5) as client, prompt(client) as opened:
+        next(opened)
+        opened._busy = True
+        with monkeypatch.context() as child:
+            child.setattr(os, "getpid", lambda: -1)
+            opened.close()
+        opened._busy = opened._left_early = False  # as they are in the parent
+        assert "Hello" == opened.final().response
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of a socket that nobody closed
