@@ -40,7 +40,7 @@ from trust.fuzz_properties import BY_NAME, check_callback, check_decoder, check_
 EXAMPLES = {
     "sse": (200, 3_000),
     "reader": (60, 250),
-    "stream": (15, 80),
+    "stream": (15, 40),
     "callback": (300, 10_000),
     "answer": (100, 700),
     "argument": (100, 800),

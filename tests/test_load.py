@@ -241,6 +241,7 @@ def test_a_stream_knows_its_process(server: LoadServer, monkeypatch: pytest.Monk
     assert raised.value.may_have_run
 
 
+@pytest.mark.parametrize("flavor", ["sync", "asyncio"], indirect=True)
 def test_a_soak_leaves_nothing_behind(server: LoadServer, flavor: str) -> None:
     """Through hundreds of calls of which many go wrong, each ends as it has to, and nothing is kept for a call."""
     before, threads = descriptors(), threading.active_count()
@@ -271,8 +272,6 @@ def test_a_soak_leaves_nothing_behind(server: LoadServer, flavor: str) -> None:
     assert threading.active_count() <= threads
     warm = outcomes.windows[1:]
     assert grown(warm, "descriptors") <= 1
-    if flavor == "trio":  # which keeps the deadlines of scopes that are over, thousands of them, and prunes at times
-        return
     # What is loaded late shows in one stretch of 150 calls, what is kept for a call in each.
     assert statistics.median(later.blocks - earlier.blocks for earlier, later in pairwise(warm)) < 75
 
