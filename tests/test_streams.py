@@ -6,6 +6,7 @@ import asyncio
 import gc
 import importlib.metadata
 import os
+import sys
 import threading
 import zlib
 from collections import deque
@@ -340,6 +341,8 @@ ONE = httpx.Limits(max_connections=1)
 @pytest.mark.parametrize("flavor", ["asyncio"], indirect=True)
 async def test_garbage_frees_the_connection(faulty: FaultyServer, flavor: str, packed: bool, make_pool: Any) -> None:
     """An async stream that is left without a block gives its connection back when it is collected."""
+    if packed and (sys.version_info < (3, 11) or httpx.__version__.startswith("0.27.")):
+        pytest.skip("there a packed stream needs its block")
     faulty.then(zipped(HEL, LO, end=wait_for_hang_up) if packed else stream(HEL, LO, end=wait_for_hang_up), WHOLE)
     async with make_pool(limits=ONE) as one:
         client = AsyncFetchHive("fhk_test", faulty.base_url, http_client=one, timeout=5)
