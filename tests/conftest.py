@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
@@ -18,6 +19,14 @@ from .faulty_server import FaultyServer
 # Measured for coverage are the tests' own processes, not the programs they start, which would only be slowed down.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
+
+
+def pytest_collection_finish() -> None:
+    """Leave all that is loaded out of the collections of garbage, of which some tests ask for hundreds."""
+    import hypothesis as _  # it has trio register its random numbers, and would miss those that are frozen
+
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
