@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
@@ -23,8 +24,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 def pytest_collection_finish() -> None:
     """Leave all that is loaded out of the collections of garbage, of which some tests ask for hundreds."""
-    import hypothesis as _  # it has trio register its random numbers, and would miss those that are frozen
-
+    importlib.import_module("hypothesis")  # it has trio register its random numbers, and would miss them frozen
     gc.collect()
     gc.freeze()
 

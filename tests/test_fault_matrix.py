@@ -20,7 +20,7 @@ BY_NAME = {fault.name: fault for fault in ALL}
 
 
 # Calls differ in what an error means, clients in how it comes about: `make trust-quick` plays each to each.
-PAIRS = [(call, flavor) for call in CALLS for flavor in FLAVORS if flavor == "sync" or call in ("prompt", "stream")]
+PAIRS = [("prompt", "sync"), ("upload", "sync"), ("prompt", "asyncio"), *(("stream", flavor) for flavor in FLAVORS)]
 
 
 @pytest.mark.parametrize(("call", "flavor"), PAIRS)

@@ -38,17 +38,17 @@ from trust.fuzz_properties import BY_NAME, check_callback, check_decoder, check_
 
 # What a property gets here: examples of hypothesis, which are slow and shrink to the smallest; and random cases.
 EXAMPLES = {
-    "sse": (200, 3_000),
-    "reader": (60, 250),
-    "stream": (15, 40),
-    "callback": (300, 10_000),
-    "answer": (100, 700),
-    "argument": (100, 800),
-    "request": (100, 800),
-    "error": (50, 120),
-    "retry-after": (150, 5_000),
-    "sandbox": (10, 50),
-    "command": (10, 20),
+    "sse": (100, 1_500),
+    "reader": (30, 120),
+    "stream": (10, 20),
+    "callback": (150, 5_000),
+    "answer": (50, 300),
+    "argument": (50, 400),
+    "request": (50, 400),
+    "error": (25, 60),
+    "retry-after": (100, 2_500),
+    "sandbox": (5, 25),
+    "command": (5, 10),
 }
 
 

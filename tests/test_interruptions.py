@@ -6,7 +6,6 @@ import importlib.metadata
 import importlib.util
 import logging
 import signal
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -31,9 +30,8 @@ from trust.interruptions import (
     prompt_async,
 )
 
-ANYIO = tuple(int(part) for part in importlib.metadata.version("anyio").split(".")[:2])
-# Before 4.16, and on 3.10 in a second cancellation, a socket that is connecting is lost there.
-LOST_BY_ANYIO = ANYIO < (4, 16) or sys.version_info < (3, 11)
+from .lost_sockets import no_socket_lost
+
 # At each await; in the other ways at some, all of which `make trust-quick` plays.
 THOROUGH = ["Task.cancel", "CancelScope of trio"]
 signals = pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="about signals to a thread")
@@ -47,7 +45,7 @@ def judge(tally: Tally) -> None:
     assert tally.unbroken
 
 
-@pytest.mark.skipif(LOST_BY_ANYIO, reason="this anyio loses a socket that is cancelled while it connects")
+@no_socket_lost
 @pytest.mark.parametrize("way", TASK_WAYS)
 @pytest.mark.parametrize("call", [name for name, call in CALLS.items() if not call.secure])
 def test_broken_off_at_every_await(call: str, way: str) -> None:
@@ -55,14 +53,14 @@ def test_broken_off_at_every_await(call: str, way: str) -> None:
     judge(break_off_in_tasks(CALLS[call], way, every=1 if way in THOROUGH else 4))
 
 
-@pytest.mark.skipif(LOST_BY_ANYIO, reason="this anyio loses a socket that is cancelled while it connects")
+@no_socket_lost
 @pytest.mark.parametrize("way", THOROUGH)
 def test_broken_off_while_tls_is_spoken_of(way: str) -> None:
     """The same at each await of a TLS handshake and of what follows it."""
     judge(break_off_in_tasks(CALLS["a call that connects with TLS"], way))
 
 
-@pytest.mark.skipif(LOST_BY_ANYIO, reason="this anyio loses a socket that is cancelled while it connects")
+@no_socket_lost
 @pytest.mark.parametrize("pool", ["httpx", "aiohttp"])
 @pytest.mark.parametrize(
     "way",

@@ -8,13 +8,11 @@ from __future__ import annotations
 import gc
 import multiprocessing
 import os
-import statistics
 import subprocess
 import sys
 import threading
 import weakref
 from collections.abc import Iterator
-from itertools import pairwise
 from typing import Any
 
 import anyio
@@ -41,6 +39,8 @@ from trust.load import (
 from trust.load_peers import ours, ours_async
 from trust.load_server import PIECES, ROOT, LoadServer, order
 from trust.soak import KINDS, Clock, Outcomes, fill_string_cache, grown, plan, soak, soak_async
+
+from .lost_sockets import lost_sockets_forgiven
 
 KEY = "fhk_test"
 
@@ -241,6 +241,7 @@ def test_a_stream_knows_its_process(server: LoadServer, monkeypatch: pytest.Monk
     assert raised.value.may_have_run
 
 
+@lost_sockets_forgiven
 @pytest.mark.parametrize("flavor", ["sync", "asyncio"], indirect=True)
 def test_a_soak_leaves_nothing_behind(server: LoadServer, flavor: str) -> None:
     """Through hundreds of calls of which many go wrong, each ends as it has to, and nothing is kept for a call."""
@@ -252,12 +253,12 @@ def test_a_soak_leaves_nothing_behind(server: LoadServer, flavor: str) -> None:
             AsyncConnectionPool(clock=clock) as pool,
             AsyncFetchHive(KEY, server.base_url, http_client=pool) as client,
         ):
-            return await soak_async(*ours_async(client), 900, 150, seed=1, clock=clock)
+            return await soak_async(*ours_async(client), 900, 60, seed=1, clock=clock)
 
     fill_string_cache()
     if flavor == "sync":
         with ConnectionPool(clock=clock) as pool, FetchHive(KEY, server.base_url, http_client=pool) as client:
-            outcomes = soak(*ours(client), 900, 150, seed=1, clock=clock)
+            outcomes = soak(*ours(client), 900, 60, seed=1, clock=clock)
     else:
         outcomes = anyio.run(soak_in_loop, backend=flavor)
     gc.collect()
@@ -272,8 +273,11 @@ def test_a_soak_leaves_nothing_behind(server: LoadServer, flavor: str) -> None:
     assert threading.active_count() <= threads
     warm = outcomes.windows[1:]
     assert grown(warm, "descriptors") <= 1
-    # What is loaded late shows in one stretch of 150 calls, what is kept for a call in each.
-    assert statistics.median(later.blocks - earlier.blocks for earlier, later in pairwise(warm)) < 75
+    # At its fewest, for each measurement also meets some that come and go; less than one for two calls.
+    earlier, later = warm[: len(warm) // 2], warm[len(warm) // 2 :]
+    kept = min(window.blocks for window in later) - min(window.blocks for window in earlier)
+    # Before Python 3.11 each function keeps a frame for its next call, or not, which is hundreds of blocks.
+    assert kept < (later[0].calls - earlier[0].calls) / 2 or sys.version_info < (3, 11)
 
 
 def test_a_soak_meets_every_fault() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import importlib.metadata
 import os
 import sys
 import threading
@@ -48,6 +47,7 @@ from .faulty_server import (
     stream,
     wait_for_hang_up,
 )
+from .lost_sockets import no_socket_lost
 
 pytestmark = pytest.mark.anyio
 
@@ -821,10 +821,7 @@ async def test_a_task_can_close_a_stream_that_another_reads(faulty: FaultyServer
     assert 1 == len(caught)
 
 
-ANYIO = tuple(int(part) for part in importlib.metadata.version("anyio").split(".")[:2])
-
-
-@pytest.mark.skipif(ANYIO < (4, 16), reason="before 4.16 anyio loses a socket that is cancelled while it connects")
+@no_socket_lost
 @pytest.mark.parametrize("flavor", ["asyncio"], indirect=True)
 @pytest.mark.parametrize("what", ["stream", "call"])
 async def test_native_cancellation_loses_no_connection(faulty: FaultyServer, flavor: str, what: str) -> None:
