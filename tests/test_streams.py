@@ -334,21 +334,25 @@ def test_break_frees_the_connection_at_once(faulty: FaultyServer) -> None:
 
 
 ONE = httpx.Limits(max_connections=1)
+# Its contextlib keeps what httpx decodes with in a circle, which only a second collection ends, socket and all.
+COLLECTED_TWICE = sys.version_info < (3, 11)
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning" if COLLECTED_TWICE else "error")
 @pytest.mark.parametrize("make_pool", [AsyncConnectionPool, httpx.AsyncClient])
 @pytest.mark.parametrize("packed", [False, True], ids=["plain", "packed"])
 @pytest.mark.parametrize("flavor", ["asyncio"], indirect=True)
 async def test_garbage_frees_the_connection(faulty: FaultyServer, flavor: str, packed: bool, make_pool: Any) -> None:
     """An async stream that is left without a block gives its connection back when it is collected."""
-    if packed and (sys.version_info < (3, 11) or httpx.__version__.startswith("0.27.")):
-        pytest.skip("there a packed stream needs its block")
     faulty.then(zipped(HEL, LO, end=wait_for_hang_up) if packed else stream(HEL, LO, end=wait_for_hang_up), WHOLE)
     async with make_pool(limits=ONE) as one:
         client = AsyncFetchHive("fhk_test", faulty.base_url, http_client=one, timeout=5)
         async for _ in prompt(client):
             break
         gc.collect()
+        if packed and COLLECTED_TWICE:
+            await anyio.wait_all_tasks_blocked()
+            gc.collect()
         assert "Hello" == (await prompt(client).final()).response
 
 

@@ -281,7 +281,6 @@ class Tally:
         ignored: Interruptions that came while Python threw an unread generator away, where it can raise nothing.
         late: Points after which the place was free only once the stream was collected: the call of a stream's closing
             was interrupted before it had begun.
-        lost: The same where it was not free then either.
         complaints: What Python has complained of since `watching` began, each in a sentence.
         unbroken: Whether the last attempt came to its end, so that no later point was left out.
         failures: Each of these in a sentence.
@@ -296,7 +295,6 @@ class Tally:
     garbage: int = 0
     ignored: int = 0
     late: int = 0
-    lost: int = 0
     complaints: list[str] = field(default_factory=list[str])
     unbroken: bool = False
     failures: list[str] = field(default_factory=list[str])
@@ -312,7 +310,6 @@ class Tally:
         self.garbage += other.garbage
         self.ignored += other.ignored
         self.late += other.late
-        self.lost += other.lost
         self.failures += other.failures
 
     @contextlib.contextmanager
@@ -955,11 +952,7 @@ def _break_off_once(call: Call, service: Service, tally: Tally, about: str, pool
         place.swallowed("Ctrl-C")
     if lines.at_the_door and place.in_use:
         gc.collect()
-        if place.in_use:
-            tally.lost += 1
-            given.close()
-            return place
-        tally.late += 1
+        tally.late += not place.in_use
     place.judge_pool()
     if not call.own:
         with place.judging("the next call ended with"):
@@ -1183,13 +1176,9 @@ def _count(sum_: Tally, tally: Tally) -> None:
 
 # What the promises about Ctrl-C leave out: by the attribute of `Tally` the row and how it comes.
 _LEFT_OUT = {
-    "lost": (
-        "places lost until the client is closed",
-        "Ctrl-C came in the moment in which a stream's closing was called, before its first line.",
-    ),
     "late": (
         "places free only after a garbage collection",
-        "Ctrl-C came in the same moment, and Python collected the stream later.",
+        "Ctrl-C came in the moment in which a stream's closing was called, before its first line.",
     ),
     "garbage": (
         "sockets left to Python to close",
