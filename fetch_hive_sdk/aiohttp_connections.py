@@ -130,6 +130,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         self._closed = True
         session, self._session = self._session, None
         if session is not None:
+            cast("_Connector", session.connector).abort()
             await session.close()
 
 
@@ -306,6 +307,11 @@ class _Connector(aiohttp.TCPConnector):
             raise
         connection.add_callback(self._places.release)  # at its end, however that comes
         return connection
+
+    def abort(self) -> None:
+        """Close all connections at once: before 3.12 aiohttp leaves TLS waiting for the server's goodbye."""
+        for protocol in list(self._known):
+            _abort(protocol)
 
     async def _take_place(self, patience: float | None) -> None:
         if not self._places.locked():

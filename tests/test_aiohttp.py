@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import gc
 import gzip
 import importlib.util
 import io
@@ -14,6 +15,7 @@ import random
 import select
 import socket
 import threading
+import warnings
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from typing import Any
@@ -224,6 +226,27 @@ async def test_certificates_are_loaded_for_https_alone(faulty: FaultyServer, sec
         await get(transport, secure.url)
         await get(transport, secure.url)
     assert 1 == len(made)
+
+
+def test_closing_waits_for_no_goodbye(secure: CountingServer) -> None:
+    """A closed client has closed its TLS connections too, although the server does not say goodbye."""
+    over = threading.Event()
+
+    def answer_and_hold(exchange: Exchange) -> None:
+        exchange.send(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfine")
+        over.wait(20)
+
+    async def use() -> None:
+        async with AiohttpTransport(verify=client_context) as transport:
+            assert b"fine" == await get(transport, secure.url)
+
+    secure.then(answer_and_hold)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        asyncio.run(use())
+        gc.collect()
+    over.set()
+    assert [] == [str(warning.message) for warning in caught]
 
 
 # --- bodies ---------------------------------------------------------------------------------------------
