@@ -309,7 +309,7 @@ class _Connector(aiohttp.TCPConnector):
         return connection
 
     def abort(self) -> None:
-        """Close all connections at once: before 3.12 aiohttp leaves TLS waiting for the server's goodbye."""
+        """Close all connections at once: an older aiohttp leaves TLS waiting for the server's goodbye."""
         for protocol in list(self._known):
             _abort(protocol)
 
