@@ -1,4 +1,4 @@
-"""Each fault of a misbehaving server, with each call and both clients; `make trust` plays more of them."""
+"""Each fault of a misbehaving server, with some calls and each client; `make trust-quick` plays them with each call."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ from .faulty_server import (
     stream,
     wait_for_hang_up,
 )
-from .lost_sockets import no_socket_lost
+from .lost_sockets import no_socket_lost_at_once
 
 pytestmark = pytest.mark.anyio
 
@@ -825,7 +825,7 @@ async def test_a_task_can_close_a_stream_that_another_reads(faulty: FaultyServer
     assert 1 == len(caught)
 
 
-@no_socket_lost
+@no_socket_lost_at_once
 @pytest.mark.parametrize("flavor", ["asyncio"], indirect=True)
 @pytest.mark.parametrize("what", ["stream", "call"])
 async def test_native_cancellation_loses_no_connection(faulty: FaultyServer, flavor: str, what: str) -> None:
